@@ -1,0 +1,196 @@
+//! What went wrong with a call to GitLab, and whose fault it was.
+//!
+//! `gitlab::error` is the only place that makes a [`Fault`] from a status and a body; who may retry, what is blocked
+//! and which status a client sees all follow from the value.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// How far a fault reaches. A narrow fault never blocks a wider scope.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scope {
+    /// The client's request: nobody's fault but its own.
+    Request,
+    /// One model on one account.
+    Model,
+    /// One account: token, seat, needs login.
+    Account,
+    /// The model's provider behind one gateway; every account there meets it.
+    Provider,
+    /// The gateway.
+    Gateway,
+    /// The GitLab instance: minting and checks only, never takes a valid grant away.
+    Instance,
+}
+
+/// How long a fault blocks its scope.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hold {
+    /// Not at all.
+    None,
+    /// A known time.
+    For(Duration),
+    /// Unknown: short at first, longer with each repetition.
+    Backoff,
+    /// The gateway credential is at fault: until a new one is minted.
+    UntilMinted,
+    /// Until a person does something at GitLab; looked at again now and then, in case they have.
+    UntilFixed,
+}
+
+/// Every way a call can go wrong, named for what can be done about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// The token is unknown to GitLab, or was mistyped.
+    TokenInvalid,
+    /// The token's date has passed.
+    TokenExpired,
+    /// Somebody revoked the token.
+    TokenRevoked,
+    /// The token lacks scope `api` or `ai_features`.
+    ScopeMissing,
+    /// No seat, Duo Agent Platform off, feature flag off, or direct connections disabled.
+    NotEntitled,
+    /// The user has several Duo namespaces and chose none.
+    NamespaceMissing,
+    /// Duo is switched off in the namespace that pays.
+    DuoDisabled,
+    /// The instance has no direct access for agents.
+    InstanceTooOld,
+    /// GitLab could not get a gateway token: no credit, not entitled or an outage; it does not say which.
+    MintFailed,
+    /// GitLab limits the rate of calls.
+    InstanceThrottled,
+    /// GitLab answered with an error of its own.
+    InstanceError,
+    /// GitLab could not be reached.
+    InstanceUnreachable,
+    /// GitLab answered something that is not its API: HTML, garbage, a redirect.
+    InstanceUnexpected,
+    /// The instance names a gateway on a host that is neither its own nor GitLab's.
+    GatewayNeedsConsent,
+    /// The gateway refused the credential or its headers.
+    GrantRefused,
+    /// The account has no gateway credential at present.
+    GrantMissing,
+    /// Out of GitLab Credits.
+    QuotaExhausted,
+    /// The gateway says not entitled; also what it says while its own quota service is down.
+    QuotaUnknown,
+    /// GitLab does not open the model proxies to this namespace or instance.
+    ProxyNotEnabled,
+    /// The gateway failed.
+    GatewayError,
+    /// The gateway could not be reached.
+    GatewayUnreachable,
+    /// The provider limits GitLab's shared rate.
+    ProviderThrottled,
+    /// The provider is overloaded or failed.
+    ProviderError,
+    /// No answer in time.
+    Timeout,
+    /// The answer ended before its end.
+    CutShort,
+    /// The gateway does not know the model.
+    UnsupportedModel,
+    /// The conversation does not fit the model.
+    TooLong,
+    /// The request itself was refused.
+    BadRequest,
+}
+
+impl Reason {
+    /// Returns one sentence that says what happened, for logs, the admin API and, where it is theirs, clients.
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::TokenInvalid => "GitLab does not accept the token",
+            Self::TokenExpired => "the token has expired",
+            Self::TokenRevoked => "the token was revoked",
+            Self::ScopeMissing => "the token has neither scope `api` nor `ai_features`",
+            Self::NotEntitled => "GitLab refuses direct access for this user",
+            Self::NamespaceMissing => "the user has no default GitLab Duo namespace",
+            Self::DuoDisabled => "GitLab Duo is switched off in the namespace that pays for this user",
+            Self::InstanceTooOld => "GitLab too old (needs 18.4)",
+            Self::MintFailed => "GitLab could not create a gateway token",
+            Self::InstanceThrottled => "GitLab limits the rate of calls",
+            Self::InstanceError => "GitLab answered with a server error",
+            Self::InstanceUnreachable => "GitLab cannot be reached",
+            Self::InstanceUnexpected => "GitLab answered something that is not its API",
+            Self::GatewayNeedsConsent => "GitLab names an AI gateway on a foreign host",
+            Self::GrantRefused => "the AI gateway refused the credential",
+            Self::GrantMissing => "the account has no gateway credential at present",
+            Self::QuotaExhausted => "the account is out of GitLab Credits",
+            Self::QuotaUnknown => "the AI gateway says the account is not entitled, or cannot tell",
+            Self::ProxyNotEnabled => "GitLab does not open the model proxies to this namespace",
+            Self::GatewayError => "the AI gateway failed",
+            Self::GatewayUnreachable => "the AI gateway cannot be reached",
+            Self::ProviderThrottled => "the model provider limits the rate of calls",
+            Self::ProviderError => "the model provider is overloaded or failed",
+            Self::Timeout => "no answer came in time",
+            Self::CutShort => "the answer was cut off before its end",
+            Self::UnsupportedModel => "the AI gateway does not support the model",
+            Self::TooLong => "the conversation is too long for the model",
+            Self::BadRequest => "the request was refused",
+        }
+    }
+
+    /// Returns what a person can do about it, or an empty text where waiting is all.
+    pub const fn fix(self) -> &'static str {
+        match self {
+            Self::TokenInvalid | Self::TokenExpired | Self::TokenRevoked => {
+                "create a new personal access token with scope `ai_features` or `api`, then run `duopool login --pat`"
+            }
+            Self::ScopeMissing => "create a personal access token with scope `ai_features` or `api`",
+            Self::NotEntitled => {
+                "ask the group owner or administrator for a GitLab Duo seat, Duo Agent Platform switched on, and direct \
+                 connections allowed"
+            }
+            Self::NamespaceMissing => "choose a default GitLab Duo namespace in the user's GitLab preferences",
+            Self::DuoDisabled => "ask the owner of the billing namespace to switch GitLab Duo on",
+            Self::InstanceTooOld => "upgrade GitLab to 18.4 or later, with an Enterprise Edition licence",
+            Self::MintFailed => "check GitLab Credits and Duo access of the user; if both are fine, GitLab has an outage",
+            Self::InstanceUnexpected => "check the instance address, and whether a login page or proxy stands before it",
+            Self::InstanceUnreachable => "check the instance address and the network",
+            Self::GatewayNeedsConsent => "if you trust that gateway, add the account with its address as `gateway_url`",
+            Self::GatewayUnreachable => "check the gateway address and the network",
+            Self::QuotaExhausted => "wait for the monthly reset, or ask the group owner for more GitLab Credits",
+            Self::QuotaUnknown => "check the user's Duo entitlement if this lasts",
+            Self::ProxyNotEnabled => "ask GitLab support to enable the model proxies for the namespace",
+            Self::UnsupportedModel => "list the models with `duopool models`",
+            Self::TooLong => "shorten the conversation, or choose a model with a larger context",
+            Self::InstanceThrottled
+            | Self::InstanceError
+            | Self::GrantRefused
+            | Self::GrantMissing
+            | Self::GatewayError
+            | Self::ProviderThrottled
+            | Self::ProviderError
+            | Self::Timeout
+            | Self::CutShort
+            | Self::BadRequest => "",
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.text())
+    }
+}
+
+/// A call that went wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// How far it reaches.
+    pub scope: Scope,
+    /// What happened.
+    pub reason: Reason,
+    /// How long it blocks its scope.
+    pub hold: Hold,
+    /// Whether another account could serve the same request.
+    pub curable: bool,
+}

@@ -1,0 +1,2 @@
+//! duopool.
+pub mod domain;

@@ -1,0 +1,2 @@
+//! The `duopool` binary.
+fn main() {}
