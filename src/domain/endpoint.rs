@@ -196,9 +196,7 @@ fn never_a_host(ip: IpAddr) -> bool {
                 || ip.octets()[0] == 0
                 || ip == METADATA_V4
         }
-        IpAddr::V6(ip) => {
-            ip.is_unicast_link_local() || ip.is_unspecified() || ip.is_multicast() || ip == METADATA_V6
-        }
+        IpAddr::V6(ip) => ip.is_unicast_link_local() || ip.is_unspecified() || ip.is_multicast() || ip == METADATA_V6,
     }
 }
 

@@ -152,8 +152,12 @@ impl Reason {
             Self::NamespaceMissing => "choose a default GitLab Duo namespace in the user's GitLab preferences",
             Self::DuoDisabled => "ask the owner of the billing namespace to switch GitLab Duo on",
             Self::InstanceTooOld => "upgrade GitLab to 18.4 or later, with an Enterprise Edition licence",
-            Self::MintFailed => "check GitLab Credits and Duo access of the user; if both are fine, GitLab has an outage",
-            Self::InstanceUnexpected => "check the instance address, and whether a login page or proxy stands before it",
+            Self::MintFailed => {
+                "check GitLab Credits and Duo access of the user; if both are fine, GitLab has an outage"
+            }
+            Self::InstanceUnexpected => {
+                "check the instance address, and whether a login page or proxy stands before it"
+            }
             Self::InstanceUnreachable => "check the instance address and the network",
             Self::GatewayNeedsConsent => "if you trust that gateway, add the account with its address as `gateway_url`",
             Self::GatewayUnreachable => "check the gateway address and the network",
