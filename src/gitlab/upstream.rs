@@ -1,0 +1,278 @@
+//! The one HTTP client, with the traps of its stack closed.
+//!
+//! `awc` needs care in front of a language model: it does not set `TCP_NODELAY`, limits connections to 100, gives up
+//! after five seconds, follows redirects with the caller's keys, speaks HTTP/2 with flaws, and reports a connection
+//! that closed in the middle of a body as its end. Each of these is dealt with here, and pinned by a test.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use actix_tls::connect::{ConnectError as TcpConnectError, ConnectInfo, Connection};
+use actix_web::dev::Service;
+use awc::error::{ConnectError, PayloadError, SendRequestError};
+use awc::http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, USER_AGENT};
+use awc::http::{Method, Uri};
+use futures::future::LocalBoxFuture;
+use futures::stream::{LocalBoxStream, StreamExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::domain::endpoint::{AddressPolicy, EndpointError};
+
+/// A connection that has been idle for longer is not used again. Shorter than the 60 s or more that load balancers
+/// in front of GitLab keep idle connections, so that a stale one is rare.
+const IDLE_CONNECTION_MAX: Duration = Duration::from_secs(15);
+/// A connection is retired after this time, so that changes of DNS are followed.
+const CONNECTION_LIFE_MAX: Duration = Duration::from_secs(300);
+/// A reused connection that the other side had closed already fails within this time; a later failure may be an
+/// upstream that worked on the request, which must not be sent twice.
+const STALE_WITHIN: Duration = Duration::from_millis(1_000);
+
+/// How duopool names itself, always.
+pub(crate) const AGENT: &str = concat!("duopool/", env!("CARGO_PKG_VERSION"));
+
+/// Bytes of a body as they arrive. Ends with `None` for good; may be polled after that.
+pub(crate) type ByteStream = LocalBoxStream<'static, Result<actix_web::web::Bytes, PayloadError>>;
+
+/// What the client needs to know once.
+#[derive(Clone, Debug)]
+pub(crate) struct UpstreamSettings {
+    /// Longest wait for DNS, TCP and TLS together.
+    pub(crate) connect_timeout: Duration,
+    /// Certificates and protocol, shared by all workers so that sessions are resumed.
+    pub(crate) tls: Arc<rustls::ClientConfig>,
+}
+
+impl UpstreamSettings {
+    /// Returns settings with the given connect timeout and Mozilla's roots.
+    ///
+    /// ALPN offers HTTP/1.1 alone: awc's HTTP/2 ignores connection limits and sends a stray `GET /` when a connection
+    /// ages out.
+    pub(crate) fn with_web_roots(connect_timeout: Duration) -> Self {
+        let roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = rustls::ClientConfig::builder_with_provider(provider);
+        let versions = [&rustls::version::TLS13, &rustls::version::TLS12];
+        // The provider is ours and knows both versions, so the fallback is never taken; it only spares a panic.
+        let builder = builder.with_protocol_versions(&versions).unwrap_or_else(|_| rustls::ClientConfig::builder());
+        let mut tls = builder.with_root_certificates(roots).with_no_client_auth();
+        tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Self { connect_timeout, tls: Arc::new(tls) }
+    }
+}
+
+/// One request, ready to go.
+#[derive(Clone)]
+pub(crate) struct Outgoing {
+    pub(crate) method: Method,
+    pub(crate) url: Uri,
+    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
+    pub(crate) body: actix_web::web::Bytes,
+    /// Longest wait for the head of the answer, after the connection stands.
+    pub(crate) head_timeout: Duration,
+}
+
+/// The head of an answer, and its body still to come.
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) content_type: Option<String>,
+    pub(crate) content_length: Option<u64>,
+    pub(crate) body: ByteStream,
+}
+
+/// Why no head of an answer came.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SendError {
+    /// No connection: the request was not sent.
+    #[error("cannot connect: {0}")]
+    Connect(String),
+    /// The name leads to an address that is never connected to.
+    #[error("cannot connect: the host name leads to an address that duopool never connects to")]
+    ForbiddenAddress,
+    /// The other side closed the connection without an answer, or answered something that is not HTTP.
+    #[error("connection broke: {0}")]
+    Broken(String),
+    /// No head within the time.
+    #[error("no answer in time")]
+    Timeout,
+}
+
+/// Why a body could not be read to its end.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReadError {
+    /// It ended early, or the connection broke.
+    #[error("answer cut short")]
+    CutShort,
+    /// It is longer than was allowed.
+    #[error("answer too long")]
+    TooLong,
+    /// Silence for too long.
+    #[error("answer stalled")]
+    Stalled,
+}
+
+/// The client. One per thread: it is not `Send`.
+#[derive(Clone)]
+pub(crate) struct Upstream {
+    client: awc::Client,
+}
+
+impl Upstream {
+    /// Builds the client of this thread.
+    pub(crate) fn new(settings: &UpstreamSettings) -> Self {
+        let connector = awc::Connector::new()
+            .connector(GuardedConnector)
+            .timeout(settings.connect_timeout)
+            .handshake_timeout(settings.connect_timeout)
+            .limit(0)
+            .conn_keep_alive(IDLE_CONNECTION_MAX)
+            .conn_lifetime(CONNECTION_LIFE_MAX)
+            .rustls_0_23(Arc::clone(&settings.tls));
+        let client = awc::Client::builder().connector(connector).disable_timeout().disable_redirects();
+        Self { client: client.no_default_headers().finish() }
+    }
+
+    /// Sends `outgoing` and waits for the head of the answer.
+    ///
+    /// Sends it once more if a reused connection turned out to be closed, which shows at once and before a byte came.
+    pub(crate) async fn send(&self, outgoing: &Outgoing) -> Result<Reply, SendError> {
+        let started = tokio::time::Instant::now();
+        match self.attempt(outgoing).await {
+            Err(SendError::Broken(_)) if started.elapsed() < STALE_WITHIN => self.attempt(outgoing).await,
+            result => result,
+        }
+    }
+
+    async fn attempt(&self, outgoing: &Outgoing) -> Result<Reply, SendError> {
+        let mut request = self.client.request(outgoing.method.clone(), outgoing.url.clone());
+        for (name, value) in &outgoing.headers {
+            request = request.append_header((name.clone(), value.clone()));
+        }
+        request = request
+            .insert_header_if_none((USER_AGENT, HeaderValue::from_static(AGENT)))
+            .insert_header_if_none((ACCEPT_ENCODING, HeaderValue::from_static("identity")));
+        let sending = request.send_body(outgoing.body.clone());
+        let response = match timeout(outgoing.head_timeout, sending).await {
+            Err(_) => return Err(SendError::Timeout),
+            Ok(Err(error)) => return Err(send_error(error)),
+            Ok(Ok(response)) => response,
+        };
+        let header = |name| response.headers().get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+        Ok(Reply {
+            status: response.status().as_u16(),
+            content_type: header(CONTENT_TYPE).map(str::to_owned),
+            content_length: header(CONTENT_LENGTH).and_then(|text| text.parse().ok()),
+            // awc's body panics when polled after its end; a fused one does not.
+            body: response.fuse().boxed_local(),
+        })
+    }
+}
+
+impl Reply {
+    /// Reads the body to its end: at most `bytes_max`, with at most `idle` of silence between two pieces.
+    ///
+    /// awc reports a connection that closes in the middle as the end of the body, so the length is checked here.
+    pub(crate) async fn read(mut self, bytes_max: usize, idle: Duration) -> Result<actix_web::web::Bytes, ReadError> {
+        let mut whole = actix_web::web::BytesMut::new();
+        loop {
+            match timeout(idle, self.body.next()).await {
+                Err(_) => return Err(ReadError::Stalled),
+                Ok(Some(Err(_))) => return Err(ReadError::CutShort),
+                Ok(Some(Ok(piece))) if whole.len() + piece.len() > bytes_max => return Err(ReadError::TooLong),
+                Ok(Some(Ok(piece))) => whole.extend_from_slice(&piece),
+                Ok(None) => break,
+            }
+        }
+        match self.content_length {
+            Some(promised) if promised != whole.len() as u64 => Err(ReadError::CutShort),
+            _ => Ok(whole.freeze()),
+        }
+    }
+
+    /// Returns whether the answer says it is JSON.
+    pub(crate) fn is_json(&self) -> bool {
+        self.content_type.as_deref().is_some_and(is_json)
+    }
+}
+
+/// Returns whether a content type names JSON, with or without parameters or a `+json` suffix.
+pub(crate) fn is_json(content_type: &str) -> bool {
+    let essence = content_type.split(';').next().unwrap_or_default().trim();
+    essence.eq_ignore_ascii_case("application/json") || essence.to_ascii_lowercase().ends_with("+json")
+}
+
+fn send_error(error: SendRequestError) -> SendError {
+    match error {
+        SendRequestError::Connect(ConnectError::Disconnected) => SendError::Broken("closed without an answer".into()),
+        SendRequestError::Connect(ConnectError::Resolver(error)) => {
+            if error.downcast_ref::<EndpointError>().is_some() {
+                return SendError::ForbiddenAddress;
+            }
+            SendError::Connect(error.to_string())
+        }
+        SendRequestError::Connect(error) => SendError::Connect(error.to_string()),
+        SendRequestError::Timeout => SendError::Timeout,
+        SendRequestError::Url(error) => SendError::Connect(error.to_string()),
+        other => SendError::Broken(other.to_string()),
+    }
+}
+
+/// Resolves a name, drops every address that may not be connected to, connects to one that is left, and switches
+/// Nagle's algorithm off.
+///
+/// The address that was checked is the address that is connected to, so a name cannot change its mind in between.
+#[derive(Clone, Copy, Debug)]
+struct GuardedConnector;
+
+impl Service<ConnectInfo<Uri>> for GuardedConnector {
+    type Response = Connection<Uri, TcpStream>;
+    type Error = TcpConnectError;
+    type Future = LocalBoxFuture<'static, Result<Self::Response, Self::Error>>;
+
+    fn poll_ready(&self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&self, info: ConnectInfo<Uri>) -> Self::Future {
+        Box::pin(async move {
+            let stream = connect(info.hostname(), info.port()).await?;
+            Ok(Connection::new(info.request().clone(), stream))
+        })
+    }
+}
+
+async fn connect(host: &str, port: u16) -> Result<TcpStream, TcpConnectError> {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    let found: Vec<SocketAddr> = match bare.parse::<IpAddr>() {
+        Ok(ip) => vec![SocketAddr::new(ip, port)],
+        Err(_) => tokio::net::lookup_host((bare, port)).await.map_err(|e| TcpConnectError::Resolver(Box::new(e)))?.collect(),
+    };
+    let mut failure = TcpConnectError::NoRecords;
+    for address in allowed(bare, found)? {
+        match TcpStream::connect(address).await {
+            Ok(stream) => {
+                // Without it the delayed acknowledgement of small writes stalls a stream for 40 ms at a time.
+                stream.set_nodelay(true).map_err(TcpConnectError::Io)?;
+                return Ok(stream);
+            }
+            Err(error) => failure = TcpConnectError::Io(error),
+        }
+    }
+    Err(failure)
+}
+
+/// Returns those of `found` that `host` may be reached at; an error if there were some and none is left.
+fn allowed(host: &str, found: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, TcpConnectError> {
+    let policy = AddressPolicy::for_host(Some(host));
+    let any = !found.is_empty();
+    let kept: Vec<_> = found.into_iter().filter(|address| policy.check(address.ip()).is_ok()).collect();
+    if any && kept.is_empty() {
+        return Err(TcpConnectError::Resolver(Box::new(EndpointError::ForbiddenAddress)));
+    }
+    Ok(kept)
+}
+
+#[cfg(test)]
+mod tests;
