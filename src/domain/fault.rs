@@ -138,6 +138,23 @@ impl Reason {
         }
     }
 
+    /// Returns whether it lasts until a person does something at GitLab or here.
+    pub const fn needs_a_person(self) -> bool {
+        matches!(
+            self,
+            Self::TokenInvalid
+                | Self::TokenExpired
+                | Self::TokenRevoked
+                | Self::ScopeMissing
+                | Self::NotEntitled
+                | Self::NamespaceMissing
+                | Self::DuoDisabled
+                | Self::InstanceTooOld
+                | Self::GatewayNeedsConsent
+                | Self::ProxyNotEnabled
+        )
+    }
+
     /// Returns what a person can do about it, or an empty text where waiting is all.
     pub const fn fix(self) -> &'static str {
         match self {

@@ -1,0 +1,506 @@
+//! The actor of one account: turns messages into events, asks [`State`] what to do, and does it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{
+    Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, Recipient, ResponseFuture,
+    WrapFuture,
+};
+use futures::channel::oneshot;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use tracing::{debug, error, info, warn};
+
+use crate::account::api::{
+    Block, Describe, Desk, Discover, News, Renew, Retire, Snapshot, SnapshotChanged, Test,
+};
+use crate::account::lease::Gauge;
+use crate::account::login::probe_model;
+use crate::account::minting::{self, GatewayChoice, Mint};
+use crate::account::state::{Effect, Event, State};
+use crate::account::view::{AccountView, Finding, Signs, TestReport, Trouble};
+use crate::domain::catalogue::Catalogue;
+use crate::domain::endpoint::{GatewayUrl, InstanceUrl};
+use crate::domain::fault::Reason;
+use crate::domain::id::Generation;
+use crate::domain::model::ModelName;
+use crate::domain::secret::Secret;
+use crate::domain::time::{Clock, Timestamp};
+use crate::gitlab::direct_access::{Endpoint, Minted};
+use crate::gitlab::error::CallError;
+use crate::gitlab::gateway::Grant;
+use crate::gitlab::models::{self, Available};
+use crate::gitlab::rest::Session;
+use crate::gitlab::upstream::Upstream;
+use crate::gitlab::{error::Call, error::classify, identity};
+use crate::store::{AccountRecord, Credential, GrantRecord, GrantSource, PutAccount, PutGrant, StoreActor};
+
+/// How often deadlines are compared with wall time. Short, so that a laptop that wakes up renews at once.
+const TICK: Duration = Duration::from_secs(1);
+/// News are bounded by the requests in flight on the account, wishes by the requests that wait; this is for bursts of
+/// messages from people.
+const MAILBOX: usize = 256;
+
+/// What the accounts of a server have in common.
+#[derive(Clone)]
+pub(crate) struct AccountSettings {
+    /// A configured gateway, for the accounts of one instance.
+    pub(crate) gateway: Option<(InstanceUrl, GatewayUrl)>,
+    /// What `gitlab-duo` means where GitLab names no model.
+    pub(crate) model: Option<ModelName>,
+    /// Whether grants are renewed and models listed without being asked.
+    pub(crate) timers: bool,
+}
+
+/// What every account's actor is handed.
+#[derive(Clone)]
+pub(crate) struct Office {
+    pub(crate) upstream: Upstream,
+    pub(crate) store: Addr<StoreActor>,
+    pub(crate) registry: Recipient<SnapshotChanged>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) catalogue: Arc<Catalogue>,
+    pub(crate) settings: Arc<AccountSettings>,
+}
+
+impl Office {
+    /// Returns the configured gateway for `instance`, if there is one.
+    pub(crate) fn configured_gateway(&self, instance: &InstanceUrl) -> Option<GatewayUrl> {
+        let configured = self.settings.gateway.as_ref().filter(|(of, _)| of == instance);
+        configured.map(|(_, gateway)| gateway.clone())
+    }
+}
+
+/// The owner of one account.
+pub(crate) struct AccountActor {
+    office: Office,
+    record: AccountRecord,
+    state: State,
+    gauge: Arc<Gauge>,
+    rng: StdRng,
+    root_namespace_id: Option<String>,
+    available: Available,
+    completion_model: Option<String>,
+    /// What the login that brought the account has minted.
+    first: Option<Mint>,
+    waiting: Vec<oneshot::Sender<Result<Generation, Block>>>,
+    listing: Vec<oneshot::Sender<()>>,
+}
+
+/// Gives a known account a new token, which was checked and has minted a grant.
+#[derive(Message)]
+#[rtype(result = "Result<(), crate::store::StoreError>")]
+pub(crate) struct Relogin {
+    pub(crate) credential: Credential,
+    pub(crate) username: String,
+    pub(crate) gateway_url: Option<GatewayUrl>,
+    pub(crate) mint: Mint,
+}
+
+impl AccountActor {
+    /// Builds the actor from what was stored.
+    pub(crate) fn new(office: Office, record: AccountRecord, stored: Option<GrantRecord>, gauge: Arc<Gauge>) -> Self {
+        let mut rng = StdRng::from_rng(&mut rand::rng());
+        let root_namespace_id = stored.as_ref().and_then(|grant| grant.root_namespace_id.clone());
+        let current = stored.filter(|grant| grant.credential_generation == record.credential_generation);
+        let grant = current.and_then(|grant| restore(&grant));
+        let state = State::new(grant, office.clock.now(), &mut rng);
+        Self {
+            office,
+            record,
+            state,
+            gauge,
+            rng,
+            root_namespace_id,
+            available: Available::default(),
+            completion_model: None,
+            first: None,
+            waiting: Vec::new(),
+            listing: Vec::new(),
+        }
+    }
+
+    /// Adds what the login that brought the account has minted.
+    pub(crate) fn with_first_grant(mut self, mint: Mint) -> Self {
+        self.first = Some(mint);
+        self
+    }
+
+    fn event(&mut self, event: Event, ctx: &mut Context<Self>) {
+        let now = self.office.clock.now();
+        for effect in self.state.step(event, now, &mut self.rng) {
+            match effect {
+                Effect::Mint => self.mint(ctx),
+                Effect::Discover => self.discover(ctx),
+                Effect::Publish => self.office.registry.do_send(SnapshotChanged(Arc::new(self.snapshot(ctx)))),
+                Effect::Answer(answer) => self.waiting.drain(..).for_each(|waiter| {
+                    // A waiter that has left needs no answer.
+                    drop(waiter.send(answer.clone()));
+                }),
+            }
+        }
+    }
+
+    fn snapshot(&self, ctx: &Context<Self>) -> Snapshot {
+        let address = ctx.address();
+        Snapshot {
+            id: self.record.id.clone(),
+            pool: self.record.pool.as_str().into(),
+            priority: self.record.priority,
+            weight: self.record.weight.max(1),
+            max_concurrency: self.record.max_concurrency,
+            enabled: self.record.enabled,
+            grant: self.state.grant().cloned(),
+            renewable: self.state.is_renewable(self.office.clock.now()),
+            trouble: self.state.trouble().cloned(),
+            block: self.state.block().cloned(),
+            models: Arc::clone(self.state.models()),
+            current_model: self.current_model(),
+            gauge: Arc::clone(&self.gauge),
+            desk: Some(Desk { news: address.clone().recipient(), renew: address.recipient() }),
+        }
+    }
+
+    /// Pinned by an administrator, else GitLab's default, else configured, else the catalogue's.
+    fn current_model(&self) -> ModelName {
+        let catalogue = &self.office.catalogue;
+        let offered = [&self.available.pinned, &self.available.default];
+        let named = offered.into_iter().flatten().find_map(|reference| catalogue.by_gitlab_ref(reference));
+        let named = named.map(|entry| entry.name.clone());
+        named.or_else(|| self.office.settings.model.clone()).unwrap_or_else(|| catalogue.default_model().clone())
+    }
+
+    fn token(&self) -> Secret<String> {
+        let Credential::PersonalAccessToken { token, .. } = &self.record.credential;
+        token.clone()
+    }
+
+    fn mint(&mut self, ctx: &mut Context<Self>) {
+        let (office, instance, token) = (self.office.clone(), self.record.instance.clone(), self.token());
+        let fixed = self.record.gateway_url.clone().or_else(|| self.office.configured_gateway(&instance));
+        let choice = GatewayChoice { fixed, reported: self.record.reported_gateway.clone() };
+        let probe = probe_model(&self.office.catalogue);
+        let credential = self.record.credential_generation;
+        let minting = async move {
+            let session = Session { upstream: &office.upstream, instance: &instance, token: &token };
+            minting::grant(session, &choice, &probe).await
+        };
+        ctx.spawn(minting.into_actor(self).map(move |result, actor, ctx| {
+            if actor.record.credential_generation == credential {
+                actor.mint_ended(result, ctx);
+            }
+        }));
+    }
+
+    fn mint_ended(&mut self, result: Result<Mint, CallError>, ctx: &mut Context<Self>) {
+        match result {
+            Ok(mint) => self.adopt(&mint, ctx),
+            Err(error) => {
+                let first = self.state.trouble().is_none_or(|block| block.reason != error.fault.reason);
+                let account = &self.record.id;
+                if first {
+                    warn!(account.id = %account, reason = ?error.fault.reason, "account `{account}` could not renew its gateway credential: {error}");
+                } else {
+                    debug!(account.id = %account, "account `{account}` still cannot renew its gateway credential: {error}");
+                }
+                self.event(Event::MintFailed(error.fault), ctx);
+            }
+        }
+    }
+
+    /// Makes a minted grant the account's own: used at once, stored beside.
+    fn adopt(&mut self, mint: &Mint, ctx: &mut Context<Self>) {
+        let generation = self.state.next_serial();
+        let Some(grant) = Grant::new(&mint.minted, generation, mint.gateway.clone()) else {
+            // Minted has sendable headers by construction; a grant that is not is an answer that is not the API's.
+            return self.event(Event::MintFailed(classify(Call::Mint, 200, b"").fault), ctx);
+        };
+        let expires_in_s = mint.minted.expires_at.since(self.office.clock.now()).as_secs();
+        info!(account.id = %self.record.id, expires_in_s, "renewed the gateway credential of account `{}`", self.record.id);
+        self.root_namespace_id.clone_from(&mint.minted.root_namespace_id);
+        if mint.completion_model.is_some() {
+            self.completion_model.clone_from(&mint.completion_model);
+        }
+        self.store_grant(mint, generation, ctx);
+        if mint.reported.is_some() && mint.reported != self.record.reported_gateway {
+            self.record.reported_gateway.clone_from(&mint.reported);
+            self.store_record(ctx);
+        }
+        self.event(Event::Minted(Arc::new(grant)), ctx);
+    }
+
+    fn store_grant(&self, mint: &Mint, generation: Generation, ctx: &mut Context<Self>) {
+        let Minted { token, headers, expires_at, root_namespace_id, .. } = mint.minted.clone();
+        let record = GrantRecord {
+            account: self.record.id.clone(),
+            generation,
+            token,
+            headers: headers.into_iter().map(|(name, value)| (name, Secret::new(value))).collect(),
+            expires_at,
+            minted_at: self.office.clock.now(),
+            credential_generation: self.record.credential_generation,
+            root_namespace_id,
+            via: match mint.endpoint {
+                Endpoint::Agents => GrantSource::ThirdPartyAgents,
+                Endpoint::Suggestions => GrantSource::CodeSuggestions,
+            },
+            gateway: mint.gateway.clone(),
+        };
+        let account = self.record.id.clone();
+        let saving = self.office.store.send(PutGrant(record));
+        ctx.spawn(
+            async move {
+                // A grant that was not kept costs one mint after the next start, and nothing else.
+                match saving.await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(error)) => warn!(account.id = %account, "the grant of account `{account}` was not stored: {error}"),
+                    Err(error) => warn!(account.id = %account, "the grant of account `{account}` was not stored: {error}"),
+                }
+            }
+            .into_actor(self),
+        );
+    }
+
+    fn store_record(&self, ctx: &mut Context<Self>) {
+        let account = self.record.id.clone();
+        let saving = self.office.store.send(PutAccount(self.record.clone()));
+        ctx.spawn(
+            async move {
+                if !matches!(saving.await, Ok(Ok(()))) {
+                    error!(account.id = %account, "the settings of account `{account}` were not stored");
+                }
+            }
+            .into_actor(self),
+        );
+    }
+
+    fn discover(&mut self, ctx: &mut Context<Self>) {
+        let (office, instance, token) = (self.office.clone(), self.record.instance.clone(), self.token());
+        let root = self.root_namespace_id.clone();
+        let listing = async move {
+            let session = Session { upstream: &office.upstream, instance: &instance, token: &token };
+            models::discover(session, root.as_deref()).await
+        };
+        ctx.spawn(listing.into_actor(self).map(|result, actor, ctx| {
+            match result {
+                Ok(available) => actor.available = available,
+                // The last list is kept: GitLab's own list is a hint, and old instances have none.
+                Err(error) => debug!(account.id = %actor.record.id, "the models of account `{}` could not be listed: {error}", actor.record.id),
+            }
+            actor.listing.drain(..).for_each(|waiter| drop(waiter.send(())));
+            actor.event(Event::Discovered, ctx);
+        }));
+    }
+
+    fn describe(&self, now: Timestamp) -> AccountView {
+        let grant = self.state.grant();
+        let block = self.state.block().filter(|block| block.holds(now));
+        let trouble = self.state.trouble();
+        let models = self.state.models().iter().filter(|(_, block)| block.holds(now));
+        let blocked_models: std::collections::BTreeMap<_, _> =
+            models.map(|(name, block)| (name.to_string(), Trouble::of(block))).collect();
+        let signs = Signs {
+            enabled: self.record.enabled,
+            usable: grant.is_some_and(|grant| grant.is_usable(now)),
+            minting: self.state.is_minting(),
+            block,
+            trouble,
+            blocked_models: blocked_models.len(),
+        };
+        let Credential::PersonalAccessToken { scopes, expires_on, .. } = &self.record.credential;
+        let (models, unroutable_models) = self.offered();
+        AccountView {
+            id: self.record.id.to_string(),
+            base_url: self.record.instance.to_string(),
+            user_id: self.record.user_id,
+            username: self.record.username.clone(),
+            label: self.record.label.clone(),
+            pool: self.record.pool.clone(),
+            priority: self.record.priority,
+            weight: self.record.weight,
+            max_concurrency: self.record.max_concurrency,
+            health: signs.health(),
+            trouble: block.or(trouble).map(Trouble::of),
+            blocked_models,
+            current_model: self.current_model().to_string(),
+            models,
+            unroutable_models,
+            credit_group: self.root_namespace_id.as_ref().map(|root| format!("{}#{root}", self.record.instance)),
+            gateway_url: grant.map(|grant| grant.gateway.to_string()),
+            grant_expires_at: grant.map(|grant| grant.expires_at.to_string()),
+            grant_generation: grant.map_or(0, |grant| grant.generation.number()),
+            token_expires_on: expires_on.clone(),
+            token_scopes: scopes.clone(),
+            in_flight: self.gauge.in_flight(),
+            served: self.gauge.served(),
+            failed: self.gauge.failed(),
+            added_at: self.record.added_at.to_string(),
+        }
+    }
+
+    /// Returns the names of the models that GitLab offers, and the identifiers that name none.
+    fn offered(&self) -> (Vec<String>, Vec<String>) {
+        let available = &self.available;
+        let listed = available.pinned.iter().chain(&available.default).chain(&available.selectable);
+        let (mut known, mut unknown) = (Vec::new(), Vec::new());
+        for reference in listed.chain(&self.completion_model) {
+            let (list, name) = match self.office.catalogue.by_gitlab_ref(reference) {
+                Some(entry) => (&mut known, entry.name.as_str()),
+                None => (&mut unknown, reference.as_str()),
+            };
+            if !list.iter().any(|there| there == name) {
+                list.push(name.to_owned());
+            }
+        }
+        (known, unknown)
+    }
+}
+
+/// Turns a stored grant back into one that can be sent.
+fn restore(record: &GrantRecord) -> Option<Arc<Grant>> {
+    let headers = record.headers.iter().map(|(name, value)| (name.clone(), value.expose().clone())).collect();
+    let minted = Minted {
+        token: record.token.clone(),
+        headers,
+        expires_at: record.expires_at,
+        root_namespace_id: record.root_namespace_id.clone(),
+        reported_gateway: None,
+        completion_model: None,
+    };
+    Grant::new(&minted, record.generation, record.gateway.clone()).map(Arc::new)
+}
+
+impl Actor for AccountActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(MAILBOX);
+        if let Some(mint) = self.first.take() {
+            self.adopt(&mint, ctx);
+        }
+        if self.office.settings.timers && self.record.enabled {
+            ctx.run_interval(TICK, |actor, ctx| actor.event(Event::Tick, ctx));
+            self.event(Event::Tick, ctx);
+        }
+        self.office.registry.do_send(SnapshotChanged(Arc::new(self.snapshot(ctx))));
+    }
+}
+
+impl Handler<News> for AccountActor {
+    type Result = ();
+
+    fn handle(&mut self, news: News, ctx: &mut Self::Context) {
+        match news {
+            News::Succeeded { model } => self.event(Event::Succeeded(model), ctx),
+            News::Failed { generation, model, fault } => {
+                if fault.reason != Reason::BadRequest {
+                    debug!(account.id = %self.record.id, model.id = %model, reason = ?fault.reason, "a request on account `{}` failed", self.record.id);
+                }
+                self.event(Event::Failed { generation, model, fault }, ctx);
+            }
+        }
+    }
+}
+
+impl Handler<Renew> for AccountActor {
+    type Result = ResponseFuture<Result<Generation, Block>>;
+
+    fn handle(&mut self, wish: Renew, ctx: &mut Self::Context) -> Self::Result {
+        let (answer, answered) = oneshot::channel();
+        self.waiting.push(answer);
+        self.event(Event::RenewalWanted(wish.than), ctx);
+        let now = self.office.clock.now();
+        Box::pin(async move {
+            // The actor was stopped meanwhile: the account is gone.
+            answered.await.unwrap_or(Err(Block { reason: Reason::GrantMissing, since: now, until: now, attempts: 1 }))
+        })
+    }
+}
+
+impl Handler<Describe> for AccountActor {
+    type Result = actix::MessageResult<Describe>;
+
+    fn handle(&mut self, _: Describe, _: &mut Self::Context) -> Self::Result {
+        actix::MessageResult(self.describe(self.office.clock.now()))
+    }
+}
+
+impl Handler<Discover> for AccountActor {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, _: Discover, ctx: &mut Self::Context) -> Self::Result {
+        let (answer, answered) = oneshot::channel();
+        self.listing.push(answer);
+        self.discover(ctx);
+        Box::pin(async move { answered.await.unwrap_or_default() })
+    }
+}
+
+impl Handler<Test> for AccountActor {
+    type Result = ResponseFuture<TestReport>;
+
+    fn handle(&mut self, _: Test, _: &mut Self::Context) -> Self::Result {
+        let (office, instance, token) = (self.office.clone(), self.record.instance.clone(), self.token());
+        let grant = self.state.grant().cloned();
+        Box::pin(async move {
+            let session = Session { upstream: &office.upstream, instance: &instance, token: &token };
+            let token = identity::of_token(session, office.clock.now()).await.map(|_| ());
+            let mut findings = vec![finding("token", "GitLab accepts the token", token)];
+            if let (true, Some(grant)) = (findings[0].ok, grant) {
+                let counted = minting::count_tokens(&office.upstream, &grant, &probe_model(&office.catalogue)).await;
+                findings.push(finding("gateway", "the AI gateway accepts the credential", counted));
+            } else if findings[0].ok {
+                findings.push(finding("gateway", "", Err(missing())));
+            }
+            TestReport { ok: findings.iter().all(|finding| finding.ok), findings }
+        })
+    }
+}
+
+fn missing() -> CallError {
+    use crate::domain::fault::{Fault, Hold, Scope};
+    let fault = Fault { scope: Scope::Account, reason: Reason::GrantMissing, hold: Hold::None, curable: true };
+    CallError { fault, status: None, note: String::new() }
+}
+
+fn finding(check: &str, fine: &str, result: Result<(), CallError>) -> Finding {
+    let (ok, message, fix) = match result {
+        Ok(()) => (true, fine.to_owned(), String::new()),
+        Err(error) => (false, error.to_string(), error.fault.reason.fix().to_owned()),
+    };
+    Finding { check: check.to_owned(), ok, message, fix }
+}
+
+impl Handler<Relogin> for AccountActor {
+    type Result = actix::ResponseActFuture<Self, Result<(), crate::store::StoreError>>;
+
+    fn handle(&mut self, login: Relogin, _: &mut Self::Context) -> Self::Result {
+        let mut record = self.record.clone();
+        record.credential = login.credential;
+        record.credential_generation = record.credential_generation.next();
+        record.username = login.username;
+        record.gateway_url = login.gateway_url.or(record.gateway_url);
+        let saving = self.office.store.send(PutAccount(record.clone()));
+        // Stored first: a token that only memory knows would be lost with the process.
+        let saved = saving.into_actor(self).map(move |result, actor, ctx| {
+            match result {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => return Err(error),
+                Err(_) => return Err(crate::store::StoreError::NoSuchAccount(record.id)),
+            }
+            actor.record = record;
+            actor.adopt(&login.mint, ctx);
+            Ok(())
+        });
+        Box::pin(saved)
+    }
+}
+
+impl Handler<Retire> for AccountActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Retire, ctx: &mut Self::Context) {
+        ctx.stop();
+    }
+}

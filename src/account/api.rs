@@ -1,0 +1,212 @@
+//! What an account publishes, and the messages it answers.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use actix::{Message, Recipient};
+use serde::{Deserialize, Serialize};
+
+use crate::account::lease::Gauge;
+use crate::account::shared_health::Refused;
+use crate::account::view::{AccountView, TestReport};
+use crate::domain::fault::{Fault, Reason};
+use crate::domain::id::{AccountId, Generation};
+use crate::domain::model::ModelName;
+use crate::domain::time::Timestamp;
+use crate::gitlab::gateway::Grant;
+
+/// Why and how long something is not used.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Block {
+    /// What happened.
+    pub(crate) reason: Reason,
+    /// When the first fault of this row of faults came.
+    pub(crate) since: Timestamp,
+    /// When it is tried again.
+    pub(crate) until: Timestamp,
+    /// Faults in a row.
+    pub(crate) attempts: u32,
+}
+
+impl Block {
+    /// Returns whether it still holds at `now`.
+    pub(crate) fn holds(&self, now: Timestamp) -> bool {
+        now < self.until
+    }
+}
+
+/// An account as everybody else sees it: immutable, replaced as a whole.
+#[derive(Clone, Debug)]
+pub(crate) struct Snapshot {
+    /// Which account.
+    pub(crate) id: AccountId,
+    /// Its label for access: a request stays within the pools its key may use.
+    pub(crate) pool: Arc<str>,
+    /// Higher tiers are used first.
+    pub(crate) priority: i32,
+    /// Share among accounts of one tier; at least 1.
+    pub(crate) weight: u32,
+    /// Most requests in flight.
+    pub(crate) max_concurrency: u32,
+    /// Switched off by an operator otherwise.
+    pub(crate) enabled: bool,
+    /// What to send with, if there is something.
+    pub(crate) grant: Option<Arc<Grant>>,
+    /// Whether a mint is on its way or would be tried if asked for, so that waiting makes sense.
+    pub(crate) renewable: bool,
+    /// Why there is no newer grant, if minting fails.
+    pub(crate) trouble: Option<Block>,
+    /// Why the account as a whole is not used.
+    pub(crate) block: Option<Block>,
+    /// Why single models are not used on it.
+    pub(crate) models: Arc<BTreeMap<ModelName, Block>>,
+    /// What `gitlab-duo` means here.
+    pub(crate) current_model: ModelName,
+    /// Requests in flight.
+    pub(crate) gauge: Arc<Gauge>,
+    /// Where to send news and wishes; `None` where nobody listens, as in a simulation of the choice.
+    pub(crate) desk: Option<Desk>,
+}
+
+impl Snapshot {
+    /// Returns whether a success on `model` would be news.
+    pub(crate) fn in_doubt(&self, model: &ModelName) -> bool {
+        self.block.is_some() || (!self.models.is_empty() && self.models.contains_key(model))
+    }
+
+    /// Returns the block that keeps `model` from being used on this account at `now`.
+    pub(crate) fn blocked(&self, model: &ModelName, now: Timestamp) -> Option<&Block> {
+        let whole = self.block.as_ref().filter(|block| block.holds(now));
+        whole.or_else(|| if self.models.is_empty() { None } else { self.models.get(model).filter(|b| b.holds(now)) })
+    }
+
+    /// Returns the grant if a request can be sent with it at `now`.
+    pub(crate) fn usable_grant(&self, now: Timestamp) -> Option<&Arc<Grant>> {
+        self.grant.as_ref().filter(|grant| grant.is_usable(now))
+    }
+}
+
+/// How to reach an account's actor without knowing it.
+#[derive(Clone)]
+pub(crate) struct Desk {
+    /// Takes news, in whatever number.
+    pub(crate) news: Recipient<News>,
+    /// Takes wishes for a newer grant.
+    pub(crate) renew: Recipient<Renew>,
+}
+
+impl fmt::Debug for Desk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Desk")
+    }
+}
+
+/// Everything that is chosen from: all accounts, and what their gateways refused. Immutable, replaced as a whole.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Table {
+    /// In order of their ids.
+    pub(crate) accounts: Vec<Arc<Snapshot>>,
+    /// Models that gateways do not support.
+    pub(crate) refused: Arc<Refused>,
+}
+
+/// News from a request that used the account.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) enum News {
+    /// An answer came to its end.
+    Succeeded {
+        /// On this model.
+        model: ModelName,
+    },
+    /// A request failed.
+    Failed {
+        /// The grant it was sent under.
+        generation: Generation,
+        /// The model it was for.
+        model: ModelName,
+        /// What happened.
+        fault: Fault,
+    },
+}
+
+/// Asks for a grant newer than `than`; the answer is the new grant's generation.
+///
+/// Answers at once if there is one; joins a mint in flight; refused with the block that keeps the account from minting.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Generation, Block>")]
+pub(crate) struct Renew {
+    /// The generation that is not good enough; `None`: mint in any case, as an operator's refresh does.
+    pub(crate) than: Option<Generation>,
+}
+
+/// Asks for the account's state, for people.
+#[derive(Debug, Message)]
+#[rtype(result = "AccountView")]
+pub(crate) struct Describe;
+
+/// Asks for one cheap check of token and gateway.
+#[derive(Debug, Message)]
+#[rtype(result = "TestReport")]
+pub(crate) struct Test;
+
+/// Asks GitLab which models the account may use; answered when the list is there or could not be had.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Discover;
+
+/// Orders the actor to end; leases that are out stay good.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Retire;
+
+/// An account's state changed.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct SnapshotChanged(pub(crate) Arc<Snapshot>);
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::domain::endpoint::{GatewayUrl, InstanceUrl};
+    use crate::domain::secret::Secret;
+    use crate::gitlab::direct_access::Minted;
+
+    pub(crate) const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
+
+    pub(crate) fn grant(expires_at: Timestamp) -> Arc<Grant> {
+        let minted = Minted {
+            token: Secret::new("t".to_owned()),
+            headers: Vec::new(),
+            expires_at,
+            root_namespace_id: None,
+            reported_gateway: None,
+            completion_model: None,
+        };
+        Arc::new(Grant::new(&minted, Generation::default(), GatewayUrl::cloud()).unwrap())
+    }
+
+    /// A healthy account called `name`, after `change`.
+    pub(crate) fn snapshot(name: &str, change: impl FnOnce(&mut Snapshot)) -> Arc<Snapshot> {
+        let user_id = name.bytes().fold(0, |sum, byte| sum * 256 + u64::from(byte));
+        let mut snapshot = Snapshot {
+            id: AccountId::of(&InstanceUrl::gitlab_com(), user_id),
+            pool: "default".into(),
+            priority: 0,
+            weight: 1,
+            max_concurrency: 16,
+            enabled: true,
+            grant: Some(grant(NOW + std::time::Duration::from_secs(3_600))),
+            renewable: true,
+            trouble: None,
+            block: None,
+            models: Arc::default(),
+            current_model: ModelName::parse("claude-sonnet-4-6").unwrap(),
+            gauge: Arc::default(),
+            desk: None,
+        };
+        change(&mut snapshot);
+        Arc::new(snapshot)
+    }
+}

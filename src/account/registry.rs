@@ -1,0 +1,315 @@
+//! The keeper of the accounts: starts, stops and restarts their actors, and is the sole writer of the published table.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::{
+    Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, MessageResult, ResponseActFuture, WrapFuture,
+    fut,
+};
+use arc_swap::ArcSwap;
+use tracing::{error, info};
+
+use crate::account::actor::{AccountActor, Relogin};
+pub(crate) use crate::account::actor::{AccountSettings, Office};
+use crate::account::api::{Retire, Snapshot, SnapshotChanged, Table};
+use crate::account::lease::Gauge;
+use crate::account::login::{self, Checked, LoginError, NewAccount, probe_model};
+use crate::account::shared_health::Refused;
+use crate::domain::catalogue::Catalogue;
+use crate::domain::endpoint::GatewayUrl;
+use crate::domain::id::AccountId;
+use crate::domain::model::ModelName;
+use crate::domain::time::Clock;
+use crate::gitlab::upstream::Upstream;
+use crate::store::{AccountRecord, Contents, DeleteAccount, GrantRecord, Load, PutAccount, StoreActor, StoreError};
+
+/// Where the table is published and read.
+pub(crate) type Published = Arc<ArcSwap<Table>>;
+
+/// How often it is looked whether an account's actor died.
+const WATCH: Duration = Duration::from_secs(5);
+/// Every account tells a change at a time; a thousand of them may start at once.
+const MAILBOX: usize = 4_096;
+
+/// What the registry is built from.
+pub(crate) struct RegistryParts {
+    pub(crate) upstream: Upstream,
+    pub(crate) store: Addr<StoreActor>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) catalogue: Arc<Catalogue>,
+    pub(crate) settings: AccountSettings,
+    pub(crate) published: Published,
+    /// What the store held at start.
+    pub(crate) contents: Contents,
+}
+
+/// The keeper of the accounts.
+pub(crate) struct RegistryActor {
+    office: Office,
+    published: Published,
+    refused: Arc<Refused>,
+    entries: BTreeMap<AccountId, Entry>,
+    contents: Option<Contents>,
+    publishing: bool,
+}
+
+struct Entry {
+    address: Addr<AccountActor>,
+    gauge: Arc<Gauge>,
+    snapshot: Option<Arc<Snapshot>>,
+}
+
+/// Adds an account, or gives a known one a new token. Refused as [`LoginError`] says; then nothing was stored.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<AccountId, LoginError>")]
+pub(crate) struct AddAccount(pub(crate) NewAccount);
+
+/// Stops routing to an account at once, lets its requests finish, and forgets it; `false` if it is not known.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<bool, StoreError>")]
+pub(crate) struct RemoveAccount(pub(crate) AccountId);
+
+/// Asks for the address of one account.
+#[derive(Debug, Message)]
+#[rtype(result = "Option<Addr<AccountActor>>")]
+pub(crate) struct Find(pub(crate) AccountId);
+
+/// Asks for the addresses of all accounts, in order of their ids.
+#[derive(Debug, Message)]
+#[rtype(result = "Vec<Addr<AccountActor>>")]
+pub(crate) struct All;
+
+/// A gateway answered that it does not support a model.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct ModelRefused {
+    pub(crate) gateway: GatewayUrl,
+    pub(crate) model: ModelName,
+}
+
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+struct Publish;
+
+impl RegistryActor {
+    /// Starts the registry on the present arbiter, with an actor for every stored account.
+    pub(crate) fn start_with(parts: RegistryParts) -> Addr<Self> {
+        Self::create(|ctx| {
+            let office = Office {
+                upstream: parts.upstream,
+                store: parts.store,
+                registry: ctx.address().recipient(),
+                clock: parts.clock,
+                catalogue: parts.catalogue,
+                settings: Arc::new(parts.settings),
+            };
+            Self {
+                office,
+                published: parts.published,
+                refused: Arc::default(),
+                entries: BTreeMap::new(),
+                contents: Some(parts.contents),
+                publishing: false,
+            }
+        })
+    }
+
+    /// Starts an account's actor with what `furnish` adds to it. A gauge that is there stays in use, so that requests in
+    /// flight are counted on.
+    fn start_account(&mut self, record: AccountRecord, furnish: impl FnOnce(AccountRecord, Office, Arc<Gauge>) -> AccountActor) {
+        let id = record.id.clone();
+        let gauge = self.entries.get(&id).map(|entry| Arc::clone(&entry.gauge)).unwrap_or_default();
+        let address = furnish(record, self.office.clone(), Arc::clone(&gauge)).start();
+        self.entries.insert(id, Entry { address, gauge, snapshot: None });
+    }
+
+    /// Publishes once for all changes that are in the mailbox by now.
+    fn publish_soon(&mut self, ctx: &mut Context<Self>) {
+        if !self.publishing {
+            self.publishing = true;
+            ctx.notify(Publish);
+        }
+    }
+
+    fn publish(&mut self) {
+        self.publishing = false;
+        let accounts = self.entries.values().filter_map(|entry| entry.snapshot.clone()).collect();
+        self.published.store(Arc::new(Table { accounts, refused: Arc::clone(&self.refused) }));
+    }
+
+    /// Starts accounts afresh whose actors died: a panic leaves the address dead, and the others alive.
+    fn watch(&mut self, ctx: &mut Context<Self>) {
+        let dead: Vec<_> = self.entries.iter().filter(|(_, e)| !e.address.connected()).map(|(id, _)| id.clone()).collect();
+        if dead.is_empty() {
+            return;
+        }
+        error!(accounts = dead.len(), "accounts died and are started afresh: {dead:?}");
+        let loading = self.office.store.send(Load);
+        ctx.spawn(loading.into_actor(self).map(move |result, actor, _| match result {
+            Ok(Ok(contents)) => actor.start_all(contents, |id| dead.contains(id)),
+            Ok(Err(error)) => error!("dead accounts could not be started afresh: {error}"),
+            Err(error) => error!("dead accounts could not be started afresh: {error}"),
+        }));
+    }
+
+    fn start_all(&mut self, contents: Contents, wanted: impl Fn(&AccountId) -> bool) {
+        for bad in contents.accounts.unreadable.iter().chain(&contents.grants.unreadable) {
+            error!(account.id = %bad.account, "what is stored of account `{}` cannot be used: {}; it is kept", bad.account, bad.reason);
+        }
+        let mut grants: BTreeMap<_, _> =
+            contents.grants.records.into_iter().map(|grant| (grant.account.clone(), grant)).collect();
+        for record in contents.accounts.records.into_iter().filter(|record| wanted(&record.id)) {
+            let grant = grants.remove(&record.id);
+            self.start_account(record, |record, office, gauge| AccountActor::new(office, record, grant, gauge));
+        }
+    }
+
+    /// Stores and starts an account that passed its checks, or hands a known one its new token.
+    fn admit(&mut self, new: &NewAccount, checked: Checked) -> ResponseActFuture<Self, Result<AccountId, LoginError>> {
+        let record = checked.record(new, self.office.clock.now());
+        let id = record.id.clone();
+        let Some(entry) = self.entries.get(&id) else { return self.enrol(record, checked) };
+        if !new.renew {
+            return Box::pin(fut::ready(Err(LoginError::Known(id))));
+        }
+        let relogin = Relogin {
+            credential: checked.credential(new),
+            username: checked.identity.username,
+            gateway_url: new.gateway_url.clone(),
+            mint: checked.mint,
+        };
+        let asked = entry.address.send(relogin).into_actor(self);
+        Box::pin(asked.map(move |result, _, _| match result {
+            Ok(Ok(())) => Ok(id),
+            Ok(Err(error)) => Err(LoginError::Store(error)),
+            Err(_) => Err(LoginError::Gone),
+        }))
+    }
+
+    fn enrol(
+        &mut self,
+        record: AccountRecord,
+        checked: Checked,
+    ) -> ResponseActFuture<Self, Result<AccountId, LoginError>> {
+        let id = record.id.clone();
+        let saving = self.office.store.send(PutAccount(record.clone())).into_actor(self);
+        Box::pin(saving.map(move |result, actor, _| {
+            match result {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => return Err(LoginError::Store(error)),
+                Err(_) => return Err(LoginError::Gone),
+            }
+            // Two logins of one account at the same time: the later one wins, as a second login would.
+            if let Some(entry) = actor.entries.get(&id) {
+                entry.address.do_send(Retire);
+            }
+            info!(account.id = %id, "account `{id}` was added");
+            actor.start_account(record, |record, office, gauge| {
+                AccountActor::new(office, record, None, gauge).with_first_grant(checked.mint)
+            });
+            Ok(id)
+        }))
+    }
+}
+
+impl Actor for RegistryActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.set_mailbox_capacity(MAILBOX);
+        if let Some(contents) = self.contents.take() {
+            self.start_all(contents, |_| true);
+        }
+        ctx.run_interval(WATCH, Self::watch);
+    }
+}
+
+impl Handler<SnapshotChanged> for RegistryActor {
+    type Result = ();
+
+    fn handle(&mut self, changed: SnapshotChanged, ctx: &mut Self::Context) {
+        // An account that was removed has no entry, and its last words change nothing.
+        if let Some(entry) = self.entries.get_mut(&changed.0.id) {
+            entry.snapshot = Some(changed.0);
+            self.publish_soon(ctx);
+        }
+    }
+}
+
+impl Handler<Publish> for RegistryActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Publish, _: &mut Self::Context) {
+        self.publish();
+    }
+}
+
+impl Handler<AddAccount> for RegistryActor {
+    type Result = ResponseActFuture<Self, Result<AccountId, LoginError>>;
+
+    fn handle(&mut self, AddAccount(new): AddAccount, _: &mut Self::Context) -> Self::Result {
+        let office = self.office.clone();
+        let checking = async move {
+            let fixed = office.configured_gateway(&new.instance);
+            let probe = probe_model(&office.catalogue);
+            let checked = login::check(&office.upstream, &new, fixed, &probe, office.clock.now()).await;
+            (new, checked)
+        };
+        Box::pin(checking.into_actor(self).then(|(new, checked), actor, _| match checked {
+            Ok(checked) => actor.admit(&new, checked),
+            Err(error) => Box::pin(fut::ready(Err(error))),
+        }))
+    }
+}
+
+impl Handler<RemoveAccount> for RegistryActor {
+    type Result = ResponseActFuture<Self, Result<bool, StoreError>>;
+
+    fn handle(&mut self, RemoveAccount(id): RemoveAccount, _: &mut Self::Context) -> Self::Result {
+        let removed = self.entries.remove(&id);
+        let known = removed.is_some();
+        if let Some(entry) = removed {
+            entry.address.do_send(Retire);
+            self.publish();
+            info!(account.id = %id, "account `{id}` was removed");
+        }
+        // Also where no actor runs: a record that cannot be read is cleared away like this.
+        let deleting = self.office.store.send(DeleteAccount(id)).into_actor(self);
+        Box::pin(deleting.map(move |result, _, _| match result {
+            Ok(Ok(())) => Ok(known),
+            Ok(Err(error)) => Err(error),
+            Err(_) => Err(StoreError::Damaged("the store has stopped")),
+        }))
+    }
+}
+
+impl Handler<Find> for RegistryActor {
+    type Result = Option<Addr<AccountActor>>;
+
+    fn handle(&mut self, Find(id): Find, _: &mut Self::Context) -> Self::Result {
+        self.entries.get(&id).map(|entry| entry.address.clone())
+    }
+}
+
+impl Handler<All> for RegistryActor {
+    type Result = MessageResult<All>;
+
+    fn handle(&mut self, _: All, _: &mut Self::Context) -> Self::Result {
+        MessageResult(self.entries.values().map(|entry| entry.address.clone()).collect())
+    }
+}
+
+impl Handler<ModelRefused> for RegistryActor {
+    type Result = ();
+
+    fn handle(&mut self, news: ModelRefused, ctx: &mut Self::Context) {
+        let now = self.office.clock.now();
+        if !self.refused.contains(&news.gateway, &news.model, now) {
+            info!(model.id = %news.model, "gateway `{}` does not support model `{}`", news.gateway, news.model);
+            self.refused = Arc::new(self.refused.with(news.gateway, news.model, now));
+            self.publish_soon(ctx);
+        }
+    }
+}

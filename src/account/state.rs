@@ -1,0 +1,345 @@
+//! An account's mind: what to do when something happens.
+//!
+//! Pure: events and the time come in, the state changes, effects go out for the actor to run. When a grant is minted,
+//! how long a fault blocks, and what may be used are decided here and nowhere else.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand::{Rng, RngExt};
+
+use crate::account::api::Block;
+use crate::domain::fault::{Fault, Hold, Reason, Scope};
+use crate::domain::id::Generation;
+use crate::domain::model::ModelName;
+use crate::domain::time::Timestamp;
+use crate::gitlab::gateway::Grant;
+
+/// A grant is renewed between one and two of these before its end, so that accounts that were minted together do not
+/// renew together. Source: grants live about an hour (`expires_at` of direct access).
+const LEAD: Duration = Duration::from_secs(5 * 60);
+/// Of a short grant, at most this share is given up to the lead.
+const LEAD_SHARE: u32 = 4;
+/// Mints per user within [`BUDGET_WINDOW`]: the stricter of GitLab's documented limits for direct access.
+const BUDGET_MINTS: usize = 10;
+const BUDGET_WINDOW: Duration = Duration::from_secs(5 * 60);
+/// First wait after a fault of unknown length; doubles with each further one.
+const BACKOFF_FIRST: Duration = Duration::from_secs(2);
+const BACKOFF_MAX: Duration = Duration::from_secs(5 * 60);
+/// How often it is looked whether a person has mended what only a person can mend.
+const FIXED_YET: Duration = Duration::from_secs(15 * 60);
+/// Two models out of credit mean that the account is.
+const MODELS_MEAN_ACCOUNT: usize = 2;
+/// Models are asked for anew this often, give or take a tenth.
+const DISCOVERY_EVERY: Duration = Duration::from_secs(60 * 60);
+/// Models that may be blocked one by one; beyond, the one that ends first is forgotten. Bounds memory.
+const MODEL_BLOCKS_MAX: usize = 64;
+
+/// What happened.
+#[derive(Debug)]
+pub(crate) enum Event {
+    /// Time went on.
+    Tick,
+    /// Somebody needs a grant newer than this; `None`: a new one in any case.
+    RenewalWanted(Option<Generation>),
+    /// A mint gave a grant.
+    Minted(Arc<Grant>),
+    /// A mint failed.
+    MintFailed(Fault),
+    /// A request came to its end.
+    Succeeded(ModelName),
+    /// A request failed.
+    Failed { generation: Generation, model: ModelName, fault: Fault },
+    /// The models were listed, or could not be.
+    Discovered,
+}
+
+/// What the actor is to do.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Effect {
+    /// Mint a grant; its end comes back as [`Event::Minted`] or [`Event::MintFailed`].
+    Mint,
+    /// List the models; the end comes back as [`Event::Discovered`].
+    Discover,
+    /// Tell everybody the new state.
+    Publish,
+    /// Tell those who wait for a renewal that it is there, or why not.
+    Answer(Result<Generation, Block>),
+}
+
+/// An account's changing part.
+#[derive(Debug)]
+pub(crate) struct State {
+    grant: Option<Arc<Grant>>,
+    /// Serial number of the last grant there was.
+    serial: Generation,
+    minting: bool,
+    mint_at: Timestamp,
+    mints: VecDeque<Timestamp>,
+    trouble: Option<Block>,
+    block: Option<Block>,
+    models: Arc<BTreeMap<ModelName, Block>>,
+    discovering: bool,
+    discover_at: Timestamp,
+    /// The time of the last tick, by which a clock that was set back is noticed.
+    ticked_at: Timestamp,
+}
+
+impl State {
+    /// Starts with the grant that was stored, if any.
+    pub(crate) fn new(stored: Option<Arc<Grant>>, now: Timestamp, rng: &mut impl Rng) -> Self {
+        let serial = stored.as_ref().map_or(Generation::default(), |grant| grant.generation);
+        let grant = stored.filter(|grant| grant.is_usable(now));
+        let mint_at = grant.as_ref().map_or(now, |grant| renew_at(grant.expires_at, now, rng));
+        Self {
+            grant,
+            serial,
+            minting: false,
+            mint_at,
+            mints: VecDeque::new(),
+            trouble: None,
+            block: None,
+            models: Arc::default(),
+            discovering: false,
+            discover_at: now,
+            ticked_at: now,
+        }
+    }
+
+    /// Takes in what happened and returns what to do about it.
+    pub(crate) fn step(&mut self, event: Event, now: Timestamp, rng: &mut impl Rng) -> Vec<Effect> {
+        match event {
+            Event::Tick => self.tick(now, rng),
+            Event::RenewalWanted(than) => self.renewal_wanted(than, now),
+            Event::Minted(grant) => self.minted(grant, now, rng),
+            Event::MintFailed(fault) => self.mint_failed(&fault, now, rng),
+            Event::Succeeded(model) => self.succeeded(&model),
+            Event::Failed { generation, model, fault } => self.failed(generation, model, &fault, now, rng),
+            Event::Discovered => {
+                self.discovering = false;
+                vec![Effect::Publish]
+            }
+        }
+    }
+
+    /// Returns the grant, whether or not it has ended.
+    pub(crate) fn grant(&self) -> Option<&Arc<Grant>> {
+        self.grant.as_ref()
+    }
+
+    /// Returns the serial number that the next grant gets.
+    pub(crate) fn next_serial(&self) -> Generation {
+        self.serial.next()
+    }
+
+    /// Returns why the last mint failed, until one succeeds.
+    pub(crate) fn trouble(&self) -> Option<&Block> {
+        self.trouble.as_ref()
+    }
+
+    /// Returns the block of the whole account, which may have ended.
+    pub(crate) fn block(&self) -> Option<&Block> {
+        self.block.as_ref()
+    }
+
+    /// Returns the blocks of single models, which may have ended.
+    pub(crate) fn models(&self) -> &Arc<BTreeMap<ModelName, Block>> {
+        &self.models
+    }
+
+    /// Returns whether a mint is in flight.
+    pub(crate) fn is_minting(&self) -> bool {
+        self.minting
+    }
+
+    /// Returns whether waiting for a renewal makes sense at `now`: one is in flight or would be tried.
+    pub(crate) fn is_renewable(&self, now: Timestamp) -> bool {
+        self.minting || self.refusal(now).is_none()
+    }
+
+    fn tick(&mut self, now: Timestamp, rng: &mut impl Rng) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        if now < self.ticked_at {
+            self.clock_went_back(now);
+        }
+        self.ticked_at = now;
+        if !self.minting && now >= self.mint_at && self.budget_end(now).is_none() {
+            effects.extend(self.start_mint(now));
+        }
+        if !self.discovering && now >= self.discover_at && self.grant.is_some() {
+            self.discovering = true;
+            self.discover_at = now + DISCOVERY_EVERY.mul_f64(rng.random_range(0.9..1.1));
+            effects.push(Effect::Discover);
+        }
+        effects
+    }
+
+    /// Ends every wait, since none can be trusted: a deadline of the old time may be hours away by the new one.
+    fn clock_went_back(&mut self, now: Timestamp) {
+        self.mint_at = now;
+        self.discover_at = now;
+        let waits = self.trouble.iter_mut().chain(self.block.iter_mut());
+        waits.chain(Arc::make_mut(&mut self.models).values_mut()).for_each(|block| block.until = now);
+    }
+
+    fn renewal_wanted(&mut self, than: Option<Generation>, now: Timestamp) -> Vec<Effect> {
+        let fresh = self.grant.as_ref().filter(|grant| grant.is_usable(now));
+        if let (Some(grant), Some(than)) = (fresh, than)
+            && grant.generation > than
+        {
+            return vec![Effect::Answer(Ok(grant.generation))];
+        }
+        if self.minting {
+            return Vec::new();
+        }
+        // An operator's refresh tries what a timer would not try yet; only GitLab's own limit stands above it.
+        let refusal = if than.is_none() { self.over_budget(now) } else { self.refusal(now) };
+        match refusal {
+            Some(block) => vec![Effect::Answer(Err(block))],
+            None => self.start_mint(now),
+        }
+    }
+
+    fn start_mint(&mut self, now: Timestamp) -> Vec<Effect> {
+        self.minting = true;
+        self.mints.push_back(now);
+        if self.mints.len() > BUDGET_MINTS {
+            self.mints.pop_front();
+        }
+        vec![Effect::Mint, Effect::Publish]
+    }
+
+    fn minted(&mut self, grant: Arc<Grant>, now: Timestamp, rng: &mut impl Rng) -> Vec<Effect> {
+        self.minting = false;
+        self.mint_at = renew_at(grant.expires_at, now, rng);
+        self.serial = grant.generation;
+        self.trouble = None;
+        // The account's block, if it was the credential's, ends with the credential.
+        self.block = self.block.take().filter(|block| block.reason != Reason::GrantRefused || block.attempts > 1);
+        let generation = grant.generation;
+        self.grant = Some(grant);
+        vec![Effect::Publish, Effect::Answer(Ok(generation))]
+    }
+
+    fn mint_failed(&mut self, fault: &Fault, now: Timestamp, rng: &mut impl Rng) -> Vec<Effect> {
+        self.minting = false;
+        let block = next_block(self.trouble.as_ref(), fault, now, rng);
+        self.mint_at = block.until;
+        self.trouble = Some(block.clone());
+        vec![Effect::Publish, Effect::Answer(Err(block))]
+    }
+
+    fn succeeded(&mut self, model: &ModelName) -> Vec<Effect> {
+        let was = (self.block.is_some(), self.models.contains_key(model));
+        self.block = None;
+        if was.1 {
+            Arc::make_mut(&mut self.models).remove(model);
+        }
+        if was == (false, false) { Vec::new() } else { vec![Effect::Publish] }
+    }
+
+    fn failed(
+        &mut self,
+        generation: Generation,
+        model: ModelName,
+        fault: &Fault,
+        now: Timestamp,
+        rng: &mut impl Rng,
+    ) -> Vec<Effect> {
+        match (fault.scope, fault.hold) {
+            (_, Hold::UntilMinted) => self.grant_refused(generation, fault, now, rng),
+            (Scope::Account, Hold::For(_) | Hold::Backoff | Hold::UntilFixed) => {
+                self.block = Some(next_block(self.block.as_ref(), fault, now, rng));
+                vec![Effect::Publish]
+            }
+            (Scope::Model, Hold::For(_) | Hold::Backoff | Hold::UntilFixed) => {
+                self.block_model(model, fault, now, rng);
+                vec![Effect::Publish]
+            }
+            // Wider than an account, the request's own, or without a hold: says nothing about this account.
+            (Scope::Request | Scope::Provider | Scope::Gateway | Scope::Instance, _)
+            | (Scope::Account | Scope::Model, Hold::None) => Vec::new(),
+        }
+    }
+
+    /// The gateway refused the grant: mint another one, once. If that one is refused as well, the account is blocked.
+    fn grant_refused(
+        &mut self,
+        generation: Generation,
+        fault: &Fault,
+        now: Timestamp,
+        rng: &mut impl Rng,
+    ) -> Vec<Effect> {
+        if self.grant.as_ref().is_none_or(|grant| grant.generation != generation) {
+            return Vec::new();
+        }
+        let backoff = Fault { hold: Hold::Backoff, ..fault.clone() };
+        let block = next_block(self.block.as_ref(), &backoff, now, rng);
+        self.block = Some(block);
+        self.grant = None;
+        self.mint_at = now;
+        let mut effects = self.tick(now, rng);
+        effects.push(Effect::Publish);
+        effects
+    }
+
+    fn block_model(&mut self, model: ModelName, fault: &Fault, now: Timestamp, rng: &mut impl Rng) {
+        let models = Arc::make_mut(&mut self.models);
+        let block = next_block(models.get(&model), fault, now, rng);
+        models.insert(model, block);
+        if models.len() > MODEL_BLOCKS_MAX {
+            let first = models.iter().min_by_key(|(_, block)| block.until).map(|(name, _)| name.clone());
+            first.map(|name| models.remove(&name));
+        }
+        let empty = models.values().filter(|block| block.reason == Reason::QuotaExhausted && block.holds(now));
+        if fault.reason == Reason::QuotaExhausted && empty.count() >= MODELS_MEAN_ACCOUNT {
+            self.block = Some(next_block(self.block.as_ref(), fault, now, rng));
+        }
+    }
+
+    /// Returns what stands against minting at `now`, if it is a request that wants it.
+    fn refusal(&self, now: Timestamp) -> Option<Block> {
+        self.trouble.clone().filter(|block| block.holds(now)).or_else(|| self.over_budget(now))
+    }
+
+    fn over_budget(&self, now: Timestamp) -> Option<Block> {
+        let until = self.budget_end(now)?;
+        Some(Block { reason: Reason::InstanceThrottled, since: now, until, attempts: 1 })
+    }
+
+    /// Returns when a mint is within the budget again, if it is not now.
+    fn budget_end(&self, now: Timestamp) -> Option<Timestamp> {
+        let oldest = self.mints.front().filter(|_| self.mints.len() >= BUDGET_MINTS)?;
+        let until = *oldest + BUDGET_WINDOW;
+        (*oldest <= now && now < until).then_some(until)
+    }
+}
+
+/// Returns when a grant that ends at `end` is renewed.
+fn renew_at(end: Timestamp, now: Timestamp, rng: &mut impl Rng) -> Timestamp {
+    let lead = LEAD.mul_f64(rng.random_range(1.0..2.0));
+    let share = (end.since(now) / LEAD_SHARE).mul_f64(rng.random_range(0.5..1.0));
+    end - lead.min(share)
+}
+
+/// Returns the block that `fault` opens, or lengthens.
+fn next_block(previous: Option<&Block>, fault: &Fault, now: Timestamp, rng: &mut impl Rng) -> Block {
+    let same = previous.filter(|block| block.reason == fault.reason);
+    let attempts = same.map_or(1, |block| block.attempts.saturating_add(1));
+    let hold = match fault.hold {
+        Hold::For(time) => time.mul_f64(rng.random_range(1.0..1.1)),
+        Hold::UntilFixed => FIXED_YET.mul_f64(rng.random_range(0.8..1.2)),
+        Hold::Backoff | Hold::UntilMinted | Hold::None => backoff(attempts, rng),
+    };
+    Block { reason: fault.reason, since: same.map_or(now, |block| block.since), until: now + hold, attempts }
+}
+
+/// Capped exponential backoff with full jitter over its upper half, so that it is never nothing.
+fn backoff(attempts: u32, rng: &mut impl Rng) -> Duration {
+    let doubled = BACKOFF_FIRST.saturating_mul(1 << attempts.saturating_sub(1).min(10));
+    doubled.min(BACKOFF_MAX).mul_f64(rng.random_range(0.5..1.0))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,185 @@
+//! An account as people are shown it: never a secret.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::account::api::Block;
+use crate::domain::fault::Reason;
+
+/// Whether an account serves, in one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Health {
+    /// It serves.
+    Ready,
+    /// It has no grant yet, and one is being minted.
+    Starting,
+    /// It serves, but something is wrong: a model is blocked, or its grant cannot be renewed.
+    Degraded,
+    /// It does not serve, and will by itself.
+    Blocked,
+    /// It does not serve until a person does something.
+    NeedsAttention,
+    /// An operator switched it off.
+    Disabled,
+}
+
+impl Health {
+    /// Returns the word as it is shown.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::Starting => "starting",
+            Self::Degraded => "degraded",
+            Self::Blocked => "blocked",
+            Self::NeedsAttention => "needs attention",
+            Self::Disabled => "disabled",
+        }
+    }
+}
+
+/// Something that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub(crate) struct Trouble {
+    /// What, as a word that programs may rely on.
+    #[schema(value_type = String)]
+    pub(crate) reason: Reason,
+    /// What, as a sentence.
+    pub(crate) message: String,
+    /// What a person can do; empty where waiting is all.
+    pub(crate) fix: String,
+    /// Since when, RFC 3339.
+    pub(crate) since: String,
+    /// When it is tried again, RFC 3339.
+    pub(crate) until: String,
+    /// Faults in a row.
+    pub(crate) attempts: u32,
+}
+
+impl Trouble {
+    /// Describes `block`.
+    pub(crate) fn of(block: &Block) -> Self {
+        Self {
+            reason: block.reason,
+            message: block.reason.text().to_owned(),
+            fix: block.reason.fix().to_owned(),
+            since: block.since.to_string(),
+            until: block.until.to_string(),
+            attempts: block.attempts,
+        }
+    }
+}
+
+/// The state of one account.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub(crate) struct AccountView {
+    /// Stays the same over removal and a new login.
+    pub(crate) id: String,
+    /// Root of the GitLab instance.
+    pub(crate) base_url: String,
+    /// Numeric id of the user there.
+    pub(crate) user_id: u64,
+    /// The user's name there when the account was added.
+    pub(crate) username: String,
+    /// The operator's name for it.
+    pub(crate) label: Option<String>,
+    /// Which keys may use it.
+    pub(crate) pool: String,
+    /// Higher tiers are used first.
+    pub(crate) priority: i32,
+    /// Share among accounts of one tier.
+    pub(crate) weight: u32,
+    /// Most requests in flight.
+    pub(crate) max_concurrency: u32,
+    /// Whether it serves.
+    pub(crate) health: Health,
+    /// What is wrong with the account as a whole, if something is.
+    pub(crate) trouble: Option<Trouble>,
+    /// Models that are blocked on this account.
+    pub(crate) blocked_models: BTreeMap<String, Trouble>,
+    /// What `gitlab-duo` means here.
+    pub(crate) current_model: String,
+    /// Models that GitLab offers this user, by the names to ask for them.
+    pub(crate) models: Vec<String>,
+    /// GitLab identifiers that name no model of the gateway's proxies: shown, never routed to.
+    pub(crate) unroutable_models: Vec<String>,
+    /// Accounts with the same group may draw on the same credits.
+    pub(crate) credit_group: Option<String>,
+    /// Where requests go.
+    pub(crate) gateway_url: Option<String>,
+    /// When the gateway credential ends, RFC 3339.
+    pub(crate) grant_expires_at: Option<String>,
+    /// Serial number of the gateway credential.
+    pub(crate) grant_generation: u64,
+    /// First day on which the token no longer works.
+    pub(crate) token_expires_on: Option<String>,
+    /// What the token may do.
+    pub(crate) token_scopes: Vec<String>,
+    /// Requests in flight.
+    pub(crate) in_flight: u32,
+    /// Requests that ended well since the server started.
+    pub(crate) served: u64,
+    /// Requests that ended in a fault since the server started.
+    pub(crate) failed: u64,
+    /// When the account was added, RFC 3339.
+    pub(crate) added_at: String,
+}
+
+/// One finding of a test.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub(crate) struct Finding {
+    /// What was looked at.
+    pub(crate) check: String,
+    /// Whether it is as it should be.
+    pub(crate) ok: bool,
+    /// What was found.
+    pub(crate) message: String,
+    /// What a person can do; empty where it is fine or waiting is all.
+    pub(crate) fix: String,
+}
+
+/// What one cheap check found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub(crate) struct TestReport {
+    /// Whether everything is as it should be.
+    pub(crate) ok: bool,
+    /// One finding per step, in order; a failed step ends the test.
+    pub(crate) findings: Vec<Finding>,
+}
+
+/// What an account's health is judged by.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Signs<'a> {
+    /// An operator lets it serve.
+    pub(crate) enabled: bool,
+    /// It has a grant that a request can be sent with.
+    pub(crate) usable: bool,
+    /// A mint is in flight.
+    pub(crate) minting: bool,
+    /// What keeps the whole account from being used.
+    pub(crate) block: Option<&'a Block>,
+    /// Why the last mint failed.
+    pub(crate) trouble: Option<&'a Block>,
+    /// How many of its models are blocked.
+    pub(crate) blocked_models: usize,
+}
+
+impl Signs<'_> {
+    /// Returns the one word for them.
+    pub(crate) fn health(&self) -> Health {
+        let stuck = |block: &Block| block.reason.needs_a_person();
+        match (self.enabled, self.block, self.usable, self.trouble) {
+            (false, ..) => Health::Disabled,
+            (true, Some(block), ..) if stuck(block) => Health::NeedsAttention,
+            (true, Some(_), ..) => Health::Blocked,
+            (true, None, true, None) if self.blocked_models == 0 => Health::Ready,
+            (true, None, true, _) => Health::Degraded,
+            (true, None, false, Some(trouble)) if stuck(trouble) => Health::NeedsAttention,
+            (true, None, false, None) => Health::Starting,
+            (true, None, false, Some(_)) if self.minting => Health::Starting,
+            (true, None, false, Some(_)) => Health::Blocked,
+        }
+    }
+}

@@ -1,0 +1,155 @@
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+
+use super::*;
+use crate::account::api::Block;
+use crate::account::api::tests::{NOW, grant, snapshot};
+use crate::account::lease::Lease;
+use crate::account::shared_health::Refused;
+use crate::domain::endpoint::GatewayUrl;
+
+const MESSAGES: &[Dialect] = &[Dialect::Messages];
+const CHAT: &[Dialect] = &[Dialect::ChatCompletions, Dialect::Messages];
+
+fn table(accounts: Vec<Arc<Snapshot>>) -> Table {
+    Table { accounts, ..Table::default() }
+}
+
+fn model(name: &str) -> ModelName {
+    ModelName::parse(name).unwrap()
+}
+
+fn ask(name: &str, dialects: &'static [Dialect]) -> Acquire {
+    let wanted = Catalogue::builtin().unwrap().resolve(name).unwrap();
+    Acquire { wanted, dialects, pools: Arc::new(["default".to_owned()]), tried: Vec::new(), refused: Vec::new() }
+}
+
+fn chosen<'a>(table: &'a Table, ask: &Acquire, seed: u64) -> Result<Choice<'a>, NoAccount> {
+    let catalogue = Catalogue::builtin().unwrap();
+    let rules = Rules { catalogue: &catalogue, family_fallback: true };
+    choose(table, ask, &rules, NOW, &mut StdRng::seed_from_u64(seed))
+}
+
+fn block(reason: Reason, seconds: u64) -> Block {
+    Block { reason, since: NOW, until: NOW + Duration::from_secs(seconds), attempts: 1 }
+}
+
+#[test]
+fn a_blocked_account_is_never_chosen() {
+    let well = snapshot("a", |_| {});
+    let ill = snapshot("b", |s| s.block = Some(block(Reason::ProxyNotEnabled, 60)));
+    let table = table(vec![well.clone(), ill]);
+    for seed in 0..1_000 {
+        assert_eq!(chosen(&table, &ask("claude-sonnet-4-6", MESSAGES), seed).unwrap().account.id, well.id, "seed {seed}");
+    }
+}
+
+#[test]
+fn a_blocked_model_does_not_block_the_account_for_others() {
+    let models = BTreeMap::from([(model("claude-opus-4-8"), block(Reason::QuotaExhausted, 60))]);
+    let table = table(vec![snapshot("a", |s| s.models = Arc::new(models))]);
+    assert!(chosen(&table, &ask("claude-sonnet-4-6", MESSAGES), 0).is_ok());
+    let none = chosen(&table, &ask("claude-opus-4-8", MESSAGES), 0).unwrap_err();
+    assert!(matches!(none, NoAccount::Blocked { reason: Reason::QuotaExhausted, .. }));
+}
+
+#[test]
+fn a_block_that_has_ended_does_not_count() {
+    let table = table(vec![snapshot("a", |s| s.block = Some(block(Reason::QuotaExhausted, 0)))]);
+    assert!(chosen(&table, &ask("claude-sonnet-4-6", MESSAGES), 0).is_ok());
+}
+
+#[test]
+fn the_least_loaded_by_weight_serves() {
+    let heavy = snapshot("a", |s| s.weight = 3);
+    let light = snapshot("b", |_| {});
+    let table = table(vec![heavy.clone(), light]);
+    let mut held = Vec::new();
+    for seed in 0..8 {
+        let choice = chosen(&table, &ask("claude-sonnet-4-6", MESSAGES), seed).unwrap();
+        held.push(Lease::take(choice.account, choice.model, choice.dialect).unwrap());
+    }
+    assert_eq!(heavy.gauge.in_flight(), 6);
+}
+
+#[test]
+fn equals_are_chosen_by_chance_and_evenly() {
+    let accounts: Vec<_> = ["a", "b", "c", "d"].iter().map(|name| snapshot(name, |_| {})).collect();
+    let table = table(accounts.clone());
+    let mut counts = BTreeMap::new();
+    for seed in 0..4_000 {
+        let id = chosen(&table, &ask("claude-sonnet-4-6", MESSAGES), seed).unwrap().account.id.clone();
+        *counts.entry(id).or_insert(0_u32) += 1;
+    }
+    assert!(counts.len() == 4 && counts.values().all(|count| (850..1_150).contains(count)), "{counts:?}");
+}
+
+#[test]
+fn a_higher_tier_is_used_first_and_a_full_one_is_passed_over() {
+    let upper = snapshot("a", |s| (s.priority, s.max_concurrency) = (1, 1));
+    let lower = snapshot("b", |_| {});
+    let table = table(vec![lower.clone(), upper.clone()]);
+    let first = chosen(&table, &ask("claude-sonnet-4-6", MESSAGES), 0).unwrap();
+    assert_eq!(first.account.id, upper.id);
+    let _held = Lease::take(first.account, first.model, first.dialect).unwrap();
+    assert_eq!(chosen(&table, &ask("claude-sonnet-4-6", MESSAGES), 0).unwrap().account.id, lower.id);
+}
+
+#[test]
+fn a_request_stays_within_the_pools_of_its_key() {
+    let table = table(vec![snapshot("a", |s| s.pool = "team".into())]);
+    assert!(matches!(chosen(&table, &ask("claude-sonnet-4-6", MESSAGES), 0), Err(NoAccount::Empty)));
+    let everywhere = Acquire { pools: Arc::new([]), ..ask("claude-sonnet-4-6", MESSAGES) };
+    assert!(chosen(&table, &everywhere, 0).is_ok());
+}
+
+#[test]
+fn a_tried_account_is_not_tried_again() {
+    let only = snapshot("a", |_| {});
+    let table = table(vec![only.clone()]);
+    let again = Acquire { tried: vec![only.id.clone()], ..ask("claude-sonnet-4-6", MESSAGES) };
+    assert!(matches!(chosen(&table, &again, 0), Err(NoAccount::Exhausted)));
+}
+
+#[test]
+fn a_refused_model_is_served_by_the_newest_of_its_family() {
+    let account = snapshot("a", |_| {});
+    let refused = Refused::default().with(GatewayUrl::cloud(), model("claude-sonnet-5-5"), NOW);
+    let table = Table { accounts: vec![account], refused: Arc::new(refused) };
+    let choice = chosen(&table, &ask("claude-sonnet-5-5", MESSAGES), 0).unwrap();
+    assert_eq!(choice.model.as_str(), "claude-sonnet-5");
+    let also = Acquire { refused: vec![model("claude-sonnet-5")], ..ask("claude-sonnet-5-5", MESSAGES) };
+    assert_eq!(chosen(&table, &also, 0).unwrap().model.as_str(), "claude-sonnet-4-6");
+}
+
+#[test]
+fn gitlab_duo_is_the_accounts_own_model_and_must_speak_the_dialect() {
+    let gpt = snapshot("a", |s| s.current_model = model("gpt-5.5-2026-04-23"));
+    let claude = snapshot("b", |_| {});
+    let both = table(vec![gpt.clone(), claude.clone()]);
+    for seed in 0..100 {
+        assert_eq!(chosen(&both, &ask("gitlab-duo", MESSAGES), seed).unwrap().account.id, claude.id);
+    }
+    let gpt_only = table(vec![gpt]);
+    assert!(matches!(chosen(&gpt_only, &ask("gitlab-duo", MESSAGES), 0), Err(NoAccount::OtherDialect { .. })));
+    assert_eq!(chosen(&gpt_only, &ask("gitlab-duo", CHAT), 0).unwrap().dialect, Dialect::ChatCompletions);
+}
+
+#[test]
+fn the_earliest_honest_time_is_given_when_all_are_blocked() {
+    let later = snapshot("a", |s| s.block = Some(block(Reason::QuotaExhausted, 600)));
+    let sooner = snapshot("b", |s| s.block = Some(block(Reason::QuotaUnknown, 30)));
+    let none = chosen(&table(vec![later, sooner]), &ask("claude-sonnet-4-6", MESSAGES), 0).unwrap_err();
+    let NoAccount::Blocked { reason, until, .. } = none else { unreachable!("{none:?}") };
+    assert_eq!((reason, until), (Reason::QuotaUnknown, NOW + Duration::from_secs(30)));
+}
+
+#[test]
+fn an_ended_grant_is_not_used() {
+    let table = table(vec![snapshot("a", |s| s.grant = Some(grant(NOW + Duration::from_secs(5))))]);
+    let none = chosen(&table, &ask("claude-sonnet-4-6", MESSAGES), 0).unwrap_err();
+    assert!(matches!(none, NoAccount::Blocked { reason: Reason::GrantMissing, .. }));
+}
