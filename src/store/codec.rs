@@ -1,0 +1,192 @@
+//! Records as bytes: `{"v":1,"open":{…},"sealed":"…"}`, secrets sealed and bound to all the rest.
+//!
+//! The structs here mirror the records, because a record's secrets have no serialised form of their own: this file is the
+//! one place where they get one, right before they are sealed and right after they are opened.
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::domain::endpoint::{GatewayUrl, InstanceUrl};
+use crate::domain::id::{AccountId, Generation};
+use crate::domain::secret::Secret;
+use crate::domain::time::Timestamp;
+use crate::store::seal::{Place, Sealer};
+use crate::store::{AccountRecord, Credential, GrantRecord, GrantSource, RecordError, StoreError};
+
+/// The version of both record formats.
+const VERSION: u32 = 1;
+const ACCOUNT: &str = "account";
+const GRANT: &str = "grant";
+
+#[derive(Deserialize)]
+struct Versioned {
+    v: u32,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Envelope<'a> {
+    v: u32,
+    #[serde(borrow)]
+    open: &'a RawValue,
+    sealed: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct OpenAccount {
+    id: AccountId,
+    instance: InstanceUrl,
+    user_id: u64,
+    username: String,
+    label: Option<String>,
+    pool: String,
+    priority: i32,
+    weight: u32,
+    max_concurrency: u32,
+    enabled: bool,
+    gateway_url: Option<GatewayUrl>,
+    reported_gateway: Option<GatewayUrl>,
+    credential_generation: Generation,
+    added_at: Timestamp,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+enum SealedCredential {
+    PersonalAccessToken { token: String, scopes: Vec<String>, expires_on: Option<String> },
+}
+
+#[derive(Serialize, Deserialize)]
+struct OpenGrant {
+    account: AccountId,
+    generation: Generation,
+    expires_at: Timestamp,
+    minted_at: Timestamp,
+    credential_generation: Generation,
+    root_namespace_id: Option<String>,
+    via: GrantSource,
+    gateway: GatewayUrl,
+}
+
+#[derive(Serialize, Deserialize)]
+struct SealedGrant {
+    token: String,
+    headers: Vec<(String, String)>,
+}
+
+/// Writes an account.
+pub(super) fn encode_account(sealer: &Sealer, record: &AccountRecord) -> Result<Vec<u8>, StoreError> {
+    let open = OpenAccount {
+        id: record.id.clone(),
+        instance: record.instance.clone(),
+        user_id: record.user_id,
+        username: record.username.clone(),
+        label: record.label.clone(),
+        pool: record.pool.clone(),
+        priority: record.priority,
+        weight: record.weight,
+        max_concurrency: record.max_concurrency,
+        enabled: record.enabled,
+        gateway_url: record.gateway_url.clone(),
+        reported_gateway: record.reported_gateway.clone(),
+        credential_generation: record.credential_generation,
+        added_at: record.added_at,
+    };
+    let secret = match &record.credential {
+        Credential::PersonalAccessToken { token, scopes, expires_on } => SealedCredential::PersonalAccessToken {
+            token: token.expose().clone(),
+            scopes: scopes.clone(),
+            expires_on: expires_on.clone(),
+        },
+    };
+    encode(sealer, ACCOUNT, &record.id, &open, &secret).ok_or(StoreError::Unsealable)
+}
+
+/// Reads the account stored under `key`.
+pub(super) fn decode_account(sealer: &Sealer, key: &AccountId, bytes: &[u8]) -> Result<AccountRecord, RecordError> {
+    let (open, secret): (OpenAccount, SealedCredential) = decode(sealer, ACCOUNT, key, bytes)?;
+    let SealedCredential::PersonalAccessToken { token, scopes, expires_on } = secret;
+    Ok(AccountRecord {
+        id: open.id,
+        instance: open.instance,
+        user_id: open.user_id,
+        username: open.username,
+        label: open.label,
+        pool: open.pool,
+        priority: open.priority,
+        weight: open.weight,
+        max_concurrency: open.max_concurrency,
+        enabled: open.enabled,
+        gateway_url: open.gateway_url,
+        reported_gateway: open.reported_gateway,
+        credential: Credential::PersonalAccessToken { token: Secret::new(token), scopes, expires_on },
+        credential_generation: open.credential_generation,
+        added_at: open.added_at,
+    })
+}
+
+/// Writes a grant.
+pub(super) fn encode_grant(sealer: &Sealer, record: &GrantRecord) -> Result<Vec<u8>, StoreError> {
+    let open = OpenGrant {
+        account: record.account.clone(),
+        generation: record.generation,
+        expires_at: record.expires_at,
+        minted_at: record.minted_at,
+        credential_generation: record.credential_generation,
+        root_namespace_id: record.root_namespace_id.clone(),
+        via: record.via,
+        gateway: record.gateway.clone(),
+    };
+    let headers = record.headers.iter().map(|(name, value)| (name.clone(), value.expose().clone())).collect();
+    let secret = SealedGrant { token: record.token.expose().clone(), headers };
+    encode(sealer, GRANT, &record.account, &open, &secret).ok_or(StoreError::Unsealable)
+}
+
+/// Reads the grant stored under `key`.
+pub(super) fn decode_grant(sealer: &Sealer, key: &AccountId, bytes: &[u8]) -> Result<GrantRecord, RecordError> {
+    let (open, secret): (OpenGrant, SealedGrant) = decode(sealer, GRANT, key, bytes)?;
+    let headers = secret.headers.into_iter().map(|(name, value)| (name, Secret::new(value))).collect();
+    Ok(GrantRecord {
+        account: open.account,
+        generation: open.generation,
+        token: Secret::new(secret.token),
+        headers,
+        expires_at: open.expires_at,
+        minted_at: open.minted_at,
+        credential_generation: open.credential_generation,
+        root_namespace_id: open.root_namespace_id,
+        via: open.via,
+        gateway: open.gateway,
+    })
+}
+
+fn encode(
+    sealer: &Sealer,
+    kind: &str,
+    key: &AccountId,
+    open: &impl Serialize,
+    secret: &impl Serialize,
+) -> Option<Vec<u8>> {
+    let open = serde_json::value::to_raw_value(open).ok()?;
+    let place = Place { kind, id: key.as_str(), version: VERSION, readable: open.get() };
+    let secret = serde_json::to_vec(secret).ok()?;
+    serde_json::to_vec(&Envelope { v: VERSION, open: &open, sealed: sealer.seal(place, &secret)? }).ok()
+}
+
+fn decode<O: DeserializeOwned, S: DeserializeOwned>(
+    sealer: &Sealer,
+    kind: &str,
+    key: &AccountId,
+    bytes: &[u8],
+) -> Result<(O, S), RecordError> {
+    let Versioned { v } = serde_json::from_slice(bytes).map_err(|_| RecordError::Damaged)?;
+    if v != VERSION {
+        return Err(RecordError::UnknownVersion(v));
+    }
+    let envelope: Envelope<'_> = serde_json::from_slice(bytes).map_err(|_| RecordError::Damaged)?;
+    let place = Place { kind, id: key.as_str(), version: v, readable: envelope.open.get() };
+    let secret = sealer.open(place, &envelope.sealed).ok_or(RecordError::BrokenSeal)?;
+    let open = serde_json::from_str(envelope.open.get()).map_err(|_| RecordError::Damaged)?;
+    let secret = serde_json::from_slice(&secret).map_err(|_| RecordError::Damaged)?;
+    Ok((open, secret))
+}

@@ -1,0 +1,52 @@
+//! A store that forgets: for the demo, which leaves nothing behind, and for tests of the rooms above.
+
+use std::collections::BTreeMap;
+
+use crate::domain::id::AccountId;
+use crate::store::{AccountRecord, GrantRecord, Loaded, Store, StoreError, refuse_stale};
+
+/// Keeps everything in memory, under the same rules as the real store.
+#[derive(Debug, Default)]
+pub struct MemoryStore {
+    accounts: BTreeMap<AccountId, AccountRecord>,
+    grants: BTreeMap<AccountId, GrantRecord>,
+}
+
+impl Store for MemoryStore {
+    fn load_accounts(&self) -> Result<Loaded<AccountRecord>, StoreError> {
+        Ok(Loaded { records: self.accounts.values().cloned().collect(), unreadable: Vec::new() })
+    }
+
+    fn load_grants(&self) -> Result<Loaded<GrantRecord>, StoreError> {
+        Ok(Loaded { records: self.grants.values().cloned().collect(), unreadable: Vec::new() })
+    }
+
+    fn put_account(&mut self, record: &AccountRecord) -> Result<(), StoreError> {
+        if let Some(stored) = self.accounts.get(&record.id) {
+            refuse_stale(&record.id, stored.credential_generation, record.credential_generation)?;
+        }
+        self.accounts.insert(record.id.clone(), record.clone());
+        Ok(())
+    }
+
+    fn put_grant(&mut self, record: &GrantRecord) -> Result<(), StoreError> {
+        if !self.accounts.contains_key(&record.account) {
+            return Err(StoreError::NoSuchAccount(record.account.clone()));
+        }
+        if let Some(stored) = self.grants.get(&record.account) {
+            refuse_stale(&record.account, stored.generation, record.generation)?;
+        }
+        self.grants.insert(record.account.clone(), record.clone());
+        Ok(())
+    }
+
+    fn delete_account(&mut self, account: &AccountId) -> Result<(), StoreError> {
+        self.accounts.remove(account);
+        self.grants.remove(account);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<(), StoreError> {
+        Ok(())
+    }
+}

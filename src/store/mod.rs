@@ -1,0 +1,177 @@
+//! The cellar: what must survive a restart.
+//!
+//! Keeps accounts with their credentials, and the grants minted for them, in one folder. Promises three things: a write
+//! that reports success is on disk; a write with an older generation never replaces a newer one; and a record that cannot
+//! be read is reported, and neither dropped nor overwritten unasked. Secrets are sealed under the master key and bound to
+//! their record, so a copied database gives nothing away and a record moved or edited by hand does not open.
+//!
+//! Nothing here knows an account actor, a clock or a dialect: when to write, and what to do about a refused write, is the
+//! caller's decision. Deleted or replaced records linger in sled's log, sealed, until sled reuses their space.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::domain::id::{AccountId, Generation};
+
+pub mod actor;
+mod codec;
+mod disk;
+pub mod master_key;
+pub mod memory_store;
+mod migrate;
+pub mod record;
+mod seal;
+pub mod sled_store;
+#[cfg(test)]
+mod tests;
+
+pub use actor::{Contents, DeleteAccount, Flush, Load, PutAccount, PutGrant, StoreActor};
+pub use master_key::{KeyError, KeyFile, MasterKey};
+pub use memory_store::MemoryStore;
+pub use record::{AccountRecord, Credential, GrantRecord, GrantSource};
+pub use sled_store::SledStore;
+
+/// Where accounts and grants are kept. Every call blocks until its promise holds.
+pub trait Store: Send {
+    /// Reads all accounts, in the order of their ids.
+    fn load_accounts(&self) -> Result<Loaded<AccountRecord>, StoreError>;
+
+    /// Reads all grants, in the order of their accounts' ids.
+    fn load_grants(&self) -> Result<Loaded<GrantRecord>, StoreError>;
+
+    /// Adds or replaces an account; on return it has reached the disk.
+    ///
+    /// # Errors
+    /// [`StoreError::Stale`] if the stored credential has a newer generation, [`StoreError::Unreadable`] if there is a stored
+    /// record that cannot be read: only [`Store::delete_account`] clears that away.
+    fn put_account(&mut self, record: &AccountRecord) -> Result<(), StoreError>;
+
+    /// Adds or replaces an account's grant; on return it survives the process, though perhaps not a loss of power.
+    ///
+    /// A stored grant that cannot be read is replaced, since a new one is a mint away.
+    ///
+    /// # Errors
+    /// [`StoreError::NoSuchAccount`] if the account is not (or no longer) stored, [`StoreError::Stale`] if the stored grant
+    /// has a newer generation.
+    fn put_grant(&mut self, record: &GrantRecord) -> Result<(), StoreError>;
+
+    /// Removes an account and its grant, readable or not, both or neither; an absent one is no error.
+    fn delete_account(&mut self, account: &AccountId) -> Result<(), StoreError>;
+
+    /// Returns once everything written before has reached the disk.
+    fn flush(&mut self) -> Result<(), StoreError>;
+}
+
+/// What a tree holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Loaded<R> {
+    /// The records that could be read.
+    pub records: Vec<R>,
+    /// Those that could not; they stay where they are.
+    pub unreadable: Vec<Unreadable>,
+}
+
+/// A record that could not be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unreadable {
+    /// The account that it is stored under.
+    pub account: AccountId,
+    /// What is wrong with it.
+    pub reason: RecordError,
+}
+
+/// Why one record could not be read.
+///
+/// Carries no source: a parser's message may quote what it found, and that may be a secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RecordError {
+    /// The bytes are no record.
+    #[error("the record is damaged")]
+    Damaged,
+    /// The record has a version that this program does not know.
+    #[error("the record has version {0}, which this duopool does not know")]
+    UnknownVersion(u32),
+    /// The seal does not open: the record was changed, or it belongs to another place.
+    #[error("the record was changed or moved since duopool wrote it")]
+    BrokenSeal,
+}
+
+/// Why the store could not do what it was asked.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The folder cannot be made, read or written.
+    #[error("the data folder {} cannot be used", dir.display())]
+    Folder {
+        /// The folder.
+        dir: PathBuf,
+        /// What the system said.
+        source: Arc<io::Error>,
+    },
+    /// Another process has the folder open.
+    #[error("another duopool uses the data folder {}", .0.display())]
+    InUse(PathBuf),
+    /// A newer program wrote the folder; nothing was changed.
+    #[error(
+        "the data folder has schema {found} and this duopool knows up to {known}: use the version that wrote it, or a newer one"
+    )]
+    NewerSchema {
+        /// The folder's schema version.
+        found: u32,
+        /// The newest this program knows.
+        known: u32,
+    },
+    /// The master key is not the one the folder was made with; nothing was changed.
+    #[error(
+        "the master key does not fit this data folder: set DUOPOOL_MASTER_KEY, or restore the key file it was made with"
+    )]
+    WrongKey,
+    /// The folder's own description is damaged; nothing was changed.
+    #[error("the data folder is damaged: {0}")]
+    Damaged(&'static str),
+    /// What is stored is newer than what was to be written.
+    #[error("generation {offered} of `{account}` is older than the stored {stored}")]
+    Stale {
+        /// The account concerned.
+        account: AccountId,
+        /// The generation in the store.
+        stored: Generation,
+        /// The generation that was refused.
+        offered: Generation,
+    },
+    /// The grant's account is not stored.
+    #[error("there is no account `{0}`")]
+    NoSuchAccount(AccountId),
+    /// The stored record cannot be read, so it is not replaced.
+    #[error("the stored record of account `{account}` cannot be read, so it is kept: remove the account to replace it")]
+    Unreadable {
+        /// The account concerned.
+        account: AccountId,
+        /// What is wrong with its record.
+        source: RecordError,
+    },
+    /// A record could not be sealed; the system had no random bytes to give.
+    #[error("a record could not be sealed: the system gave no random bytes")]
+    Unsealable,
+    /// The database failed.
+    #[error("the database failed")]
+    Database(#[source] Arc<sled::Error>),
+    /// The data was written but may not outlive a loss of power.
+    #[error("the data could not be brought to disk")]
+    Sync(#[source] Arc<io::Error>),
+}
+
+impl From<sled::Error> for StoreError {
+    fn from(error: sled::Error) -> Self {
+        Self::Database(Arc::new(error))
+    }
+}
+
+/// Refuses `offered` if `stored` is newer; equal generations may be rewritten, since settings change without a new
+/// credential.
+fn refuse_stale(account: &AccountId, stored: Generation, offered: Generation) -> Result<(), StoreError> {
+    if offered >= stored {
+        return Ok(());
+    }
+    Err(StoreError::Stale { account: account.clone(), stored, offered })
+}

@@ -1,0 +1,92 @@
+//! What is stored, as the rest of the house sees it. How it is written is `codec`'s business.
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::endpoint::{GatewayUrl, InstanceUrl};
+use crate::domain::id::{AccountId, Generation};
+use crate::domain::secret::Secret;
+use crate::domain::time::Timestamp;
+
+/// An account: who it is, how it is used and how it logs in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccountRecord {
+    /// Derived from `instance` and `user_id`.
+    pub id: AccountId,
+    /// Where the user lives.
+    pub instance: InstanceUrl,
+    /// The user's number on that instance.
+    pub user_id: u64,
+    /// The username when the account was last checked; for people, never for identity.
+    pub username: String,
+    /// The operator's own name for it.
+    pub label: Option<String>,
+    /// The pool it serves.
+    pub pool: String,
+    /// Its tier: accounts of the highest one are chosen first.
+    pub priority: i32,
+    /// Its share inside its tier.
+    pub weight: u32,
+    /// How many requests may be in flight on it.
+    pub max_concurrency: u32,
+    /// Whether the operator lets it serve.
+    pub enabled: bool,
+    /// The gateway that the operator set for it.
+    pub gateway_url: Option<GatewayUrl>,
+    /// The gateway that its instance last reported.
+    pub reported_gateway: Option<GatewayUrl>,
+    /// How it logs in.
+    pub credential: Credential,
+    /// Grows with each new credential.
+    pub credential_generation: Generation,
+    /// When it was added.
+    pub added_at: Timestamp,
+}
+
+/// How an account logs in to GitLab.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Credential {
+    /// A personal access token, which an operator renews.
+    PersonalAccessToken {
+        /// The token.
+        token: Secret<String>,
+        /// What GitLab says it may do.
+        scopes: Vec<String>,
+        /// The first day on which it no longer works, as `YYYY-MM-DD`, if it ends at all.
+        expires_on: Option<String>,
+    },
+}
+
+/// A gateway token with the headers that belong to it: one unit, never mixed with another grant's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GrantRecord {
+    /// Whose it is.
+    pub account: AccountId,
+    /// Grows with each grant of the account.
+    pub generation: Generation,
+    /// The gateway token.
+    pub token: Secret<String>,
+    /// Names and values of the headers that must accompany it, in GitLab's order.
+    pub headers: Vec<(String, Secret<String>)>,
+    /// When the gateway stops accepting it.
+    pub expires_at: Timestamp,
+    /// When it was minted.
+    pub minted_at: Timestamp,
+    /// The credential that it was minted with.
+    pub credential_generation: Generation,
+    /// The top-level group whose credits it may draw on, if GitLab named one.
+    pub root_namespace_id: Option<String>,
+    /// Where it was minted.
+    pub via: GrantSource,
+    /// The gateway it is for.
+    pub gateway: GatewayUrl,
+}
+
+/// The endpoint that minted a grant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GrantSource {
+    /// `ai/third_party_agents/direct_access`, made for the model proxies.
+    ThirdPartyAgents,
+    /// `code_suggestions/direct_access`, the way in on older instances.
+    CodeSuggestions,
+}
