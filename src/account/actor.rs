@@ -103,9 +103,10 @@ impl AccountActor {
     pub(crate) fn new(office: Office, record: AccountRecord, stored: Option<GrantRecord>, gauge: Arc<Gauge>) -> Self {
         let mut rng = StdRng::from_rng(&mut rand::rng());
         let root_namespace_id = stored.as_ref().and_then(|grant| grant.root_namespace_id.clone());
+        let serial = stored.as_ref().map(|grant| grant.generation).unwrap_or_default();
         let current = stored.filter(|grant| grant.credential_generation == record.credential_generation);
         let grant = current.and_then(|grant| restore(&grant));
-        let state = State::new(grant, office.clock.now(), &mut rng);
+        let state = State::new(serial, grant, office.clock.now(), &mut rng);
         Self {
             office,
             record,

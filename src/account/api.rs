@@ -75,6 +75,11 @@ impl Snapshot {
         self.block.is_some() || (!self.models.is_empty() && self.models.contains_key(model))
     }
 
+    /// Returns whether it can serve some request at `now`.
+    pub(crate) fn can_serve(&self, now: Timestamp) -> bool {
+        self.enabled && self.usable_grant(now).is_some() && !self.block.as_ref().is_some_and(|block| block.holds(now))
+    }
+
     /// Returns the block that keeps `model` from being used on this account at `now`.
     pub(crate) fn blocked(&self, model: &ModelName, now: Timestamp) -> Option<&Block> {
         let whole = self.block.as_ref().filter(|block| block.holds(now));

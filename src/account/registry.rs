@@ -11,8 +11,8 @@ use actix::{
 use arc_swap::ArcSwap;
 use tracing::{error, info};
 
-use crate::account::actor::{AccountActor, Relogin};
-pub(crate) use crate::account::actor::{AccountSettings, Office};
+use crate::account::actor::{Office, Relogin};
+pub(crate) use crate::account::actor::{AccountActor, AccountSettings};
 use crate::account::api::{Retire, Snapshot, SnapshotChanged, Table};
 use crate::account::lease::Gauge;
 use crate::account::login::{self, Checked, LoginError, NewAccount, probe_model};
@@ -23,7 +23,7 @@ use crate::domain::id::AccountId;
 use crate::domain::model::ModelName;
 use crate::domain::time::Clock;
 use crate::gitlab::upstream::Upstream;
-use crate::store::{AccountRecord, Contents, DeleteAccount, GrantRecord, Load, PutAccount, StoreActor, StoreError};
+use crate::store::{AccountRecord, Contents, DeleteAccount, Load, PutAccount, StoreActor, StoreError};
 
 /// Where the table is published and read.
 pub(crate) type Published = Arc<ArcSwap<Table>>;

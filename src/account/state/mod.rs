@@ -87,9 +87,8 @@ pub(crate) struct State {
 }
 
 impl State {
-    /// Starts with the grant that was stored, if any.
-    pub(crate) fn new(stored: Option<Arc<Grant>>, now: Timestamp, rng: &mut impl Rng) -> Self {
-        let serial = stored.as_ref().map_or(Generation::default(), |grant| grant.generation);
+    /// Starts with the grant that was stored, if any; `serial` is that of the last grant there was, usable or not.
+    pub(crate) fn new(serial: Generation, stored: Option<Arc<Grant>>, now: Timestamp, rng: &mut impl Rng) -> Self {
         let grant = stored.filter(|grant| grant.is_usable(now));
         let mint_at = grant.as_ref().map_or(now, |grant| renew_at(grant.expires_at, now, rng));
         Self {

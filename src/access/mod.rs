@@ -1,0 +1,112 @@
+//! Who may come in: client keys and the operator's key.
+//!
+//! Pure. Keys are kept as digests, so that a memory dump or a debug print shows none, and are compared in constant time.
+
+use std::fmt;
+use std::sync::Arc;
+
+use sha2::{Digest as _, Sha256};
+use subtle::{Choice, ConstantTimeEq};
+
+use crate::domain::secret::Secret;
+
+/// A key shorter than this could be guessed, in characters.
+pub(crate) const KEY_CHARS_MIN: usize = 16;
+
+/// What a caller may use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Scope {
+    /// Pools of accounts; a request stays within them.
+    pub(crate) pools: Arc<[String]>,
+}
+
+/// Why somebody may not come in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// No key was presented.
+    Missing,
+    /// The key is not one of ours.
+    Wrong,
+}
+
+struct KeyDigest([u8; 32]);
+
+impl KeyDigest {
+    fn of(key: &str) -> Self {
+        Self(Sha256::digest(key.as_bytes()).into())
+    }
+}
+
+/// The keys that open a server.
+pub(crate) struct Access {
+    clients: Vec<KeyDigest>,
+    admin: KeyDigest,
+    scope: Scope,
+}
+
+impl fmt::Debug for Access {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Access").field("client_keys", &self.clients.len()).finish_non_exhaustive()
+    }
+}
+
+impl Access {
+    /// Takes the client keys, which may be used with the accounts of `pools`, and the admin key.
+    pub(crate) fn new(clients: &[Secret<String>], admin: &Secret<String>, pools: Arc<[String]>) -> Self {
+        let clients = clients.iter().map(|key| KeyDigest::of(key.expose())).collect();
+        Self { clients, admin: KeyDigest::of(admin.expose()), scope: Scope { pools } }
+    }
+
+    /// Returns whether there is no client key, so that anybody on this machine may use the client API.
+    pub(crate) fn is_open(&self) -> bool {
+        self.clients.is_empty()
+    }
+
+    /// Decides about a client that presents `key`. While open, any key will do, and none.
+    pub(crate) fn client(&self, key: Option<&str>) -> Result<Scope, Refused> {
+        if self.is_open() {
+            return Ok(self.scope.clone());
+        }
+        let presented = KeyDigest::of(key.ok_or(Refused::Missing)?);
+        // Every key is compared, so that the time says nothing about which one was close.
+        let found = self.clients.iter().fold(Choice::from(0), |found, key| found | key.0.ct_eq(&presented.0));
+        if found.into() { Ok(self.scope.clone()) } else { Err(Refused::Wrong) }
+    }
+
+    /// Decides about an operator that presents `key`.
+    pub(crate) fn admin(&self, key: Option<&str>) -> Result<(), Refused> {
+        let presented = KeyDigest::of(key.ok_or(Refused::Missing)?);
+        if self.admin.0.ct_eq(&presented.0).into() { Ok(()) } else { Err(Refused::Wrong) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn access(keys: &[&str]) -> Access {
+        let keys: Vec<_> = keys.iter().map(|key| Secret::new((*key).to_owned())).collect();
+        Access::new(&keys, &Secret::new("the-admin-key-0123".to_owned()), Arc::new(["default".to_owned()]))
+    }
+
+    #[test]
+    fn while_open_a_presented_key_is_ignored() {
+        assert!(access(&[]).client(None).is_ok());
+        assert!(access(&[]).client(Some("sk-anything")).is_ok());
+    }
+
+    #[test]
+    fn with_keys_only_they_open() {
+        let access = access(&["one-client-key-012", "two-client-key-012"]);
+        assert_eq!(access.client(None), Err(Refused::Missing));
+        assert_eq!(access.client(Some("one-client-key-01")), Err(Refused::Wrong));
+        assert!(access.client(Some("two-client-key-012")).is_ok());
+    }
+
+    #[test]
+    fn the_admin_api_is_never_open_and_has_a_key_of_its_own() {
+        assert_eq!(access(&[]).admin(None), Err(Refused::Missing));
+        assert_eq!(access(&["one-client-key-012"]).admin(Some("one-client-key-012")), Err(Refused::Wrong));
+        assert!(access(&[]).admin(Some("the-admin-key-0123")).is_ok());
+    }
+}

@@ -1,0 +1,254 @@
+//! `/admin/v1/accounts`: who is in the pool.
+
+use actix::Addr;
+use actix_web::web::{Data, Path, Payload};
+use actix_web::{HttpRequest, HttpResponse};
+use futures::future::join_all;
+use serde::{Deserialize, Serialize};
+use tracing::error;
+use utoipa::ToSchema;
+
+use crate::account::api::{Block, Describe, Discover, Renew, Test};
+use crate::account::login::{LoginError, MAX_CONCURRENCY_DEFAULT, NewAccount, POOL_DEFAULT};
+use crate::account::registry::{AccountActor, AddAccount, All, Find, RemoveAccount};
+use crate::account::view::{AccountView, TestReport};
+use crate::domain::endpoint::{EndpointError, GatewayUrl, InstanceUrl};
+use crate::domain::fault::Scope;
+use crate::domain::id::AccountId;
+use crate::domain::secret::Secret;
+use crate::http::admin::problem::Problem;
+use crate::http::body;
+use crate::http::door::Door;
+use crate::http::request_id;
+
+/// A request here has a few hundred bytes.
+const BODY_BYTES_MAX: usize = 64 * 1024;
+/// Longest label, pool name or token, in characters.
+const TEXT_CHARS_MAX: usize = 512;
+
+/// An account to add.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct AddRequest {
+    /// Root of the GitLab instance; the public one if absent.
+    pub(crate) base_url: Option<String>,
+    /// A token of the user with scope `ai_features` or `api`.
+    pub(crate) personal_access_token: String,
+    /// The AI gateway, where it is not the one that GitLab names.
+    pub(crate) gateway_url: Option<String>,
+    /// A name for people.
+    pub(crate) label: Option<String>,
+    /// Which keys may use it; `default` if absent.
+    pub(crate) pool: Option<String>,
+    /// Higher tiers are used first; 0 if absent.
+    pub(crate) priority: Option<i32>,
+    /// Share among accounts of one tier, 1 to 1000; 1 if absent.
+    pub(crate) weight: Option<u32>,
+    /// Most requests in flight, 1 to 10000; 16 if absent.
+    pub(crate) max_concurrency: Option<u32>,
+    /// Whether the token replaces that of an account that is known already; an error otherwise.
+    #[serde(default)]
+    pub(crate) renew: bool,
+}
+
+/// All accounts.
+#[derive(Serialize, Deserialize, ToSchema)]
+pub(crate) struct AccountList {
+    /// In order of their ids.
+    pub(crate) accounts: Vec<AccountView>,
+}
+
+/// Lists all accounts.
+#[utoipa::path(get, path = "/admin/v1/accounts", responses((status = 200, body = AccountList)))]
+pub(crate) async fn list(request: HttpRequest, door: Data<Door>) -> HttpResponse {
+    let Ok(addresses) = door.parts.registry.send(All).await else { return silent(&request, &door) };
+    let views = join_all(addresses.iter().map(|address| address.send(Describe))).await;
+    // An account that is removed in this moment does not answer, and is no longer listed.
+    HttpResponse::Ok().json(AccountList { accounts: views.into_iter().filter_map(Result::ok).collect() })
+}
+
+/// Adds an account after a check against GitLab.
+#[utoipa::path(post, path = "/admin/v1/accounts", request_body = AddRequest, responses(
+    (status = 201, body = AccountView),
+    (status = 400, description = "the body is not as described", body = Problem),
+    (status = 409, description = "the account is known", body = Problem),
+    (status = 422, description = "a check against GitLab failed; nothing was stored", body = Problem),
+    (status = 502, description = "GitLab could not be asked; nothing was stored", body = Problem),
+))]
+pub(crate) async fn add(request: HttpRequest, payload: Payload, door: Data<Door>) -> HttpResponse {
+    let id = request_id(&request, &door);
+    let new = match body::read(&request, payload, BODY_BYTES_MAX).await {
+        Ok(bytes) => parse(&bytes),
+        Err(error) => Err(bad_request(error.message(door.now()))),
+    };
+    let new = match new {
+        Ok(new) => new,
+        Err(problem) => return problem.reply(&id),
+    };
+    match door.parts.registry.send(AddAccount(new)).await {
+        Ok(Ok(account)) => match find(&door, &account).await {
+            Ok(address) => view(&request, &door, &address, 201).await,
+            Err(problem) => problem.reply(&id),
+        },
+        Ok(Err(refused)) => login_problem(&refused).reply(&id),
+        Err(_) => silent(&request, &door),
+    }
+}
+
+/// Shows one account.
+#[utoipa::path(get, path = "/admin/v1/accounts/{id}", params(("id" = String, Path)), responses(
+    (status = 200, body = AccountView), (status = 404, body = Problem),
+))]
+pub(crate) async fn show(request: HttpRequest, id: Path<String>, door: Data<Door>) -> HttpResponse {
+    match find(&door, &AccountId::from_text(&id)).await {
+        Ok(address) => view(&request, &door, &address, 200).await,
+        Err(problem) => problem.reply(&request_id(&request, &door)),
+    }
+}
+
+/// Removes an account: no new requests at once, running ones end, secrets are forgotten.
+#[utoipa::path(delete, path = "/admin/v1/accounts/{id}", params(("id" = String, Path)), responses(
+    (status = 204), (status = 404, body = Problem), (status = 500, body = Problem),
+))]
+pub(crate) async fn remove(request: HttpRequest, id: Path<String>, door: Data<Door>) -> HttpResponse {
+    let request_id = request_id(&request, &door);
+    match door.parts.registry.send(RemoveAccount(AccountId::from_text(&id))).await {
+        Ok(Ok(true)) => HttpResponse::NoContent().finish(),
+        Ok(Ok(false)) => Problem::no_account().reply(&request_id),
+        Ok(Err(problem)) => {
+            error!(account.id = %id, "account `{id}` no longer serves, but could not be deleted: {problem}");
+            let problem = Problem::internal().because(format!("it no longer serves, but could not be deleted: {problem}"));
+            problem.reply(&request_id)
+        }
+        Err(_) => silent(&request, &door),
+    }
+}
+
+/// Mints a new gateway credential and lists the models anew.
+#[utoipa::path(post, path = "/admin/v1/accounts/{id}/refresh", params(("id" = String, Path)), responses(
+    (status = 200, body = AccountView), (status = 404, body = Problem),
+    (status = 422, description = "GitLab refused", body = Problem),
+    (status = 502, description = "GitLab could not be asked", body = Problem),
+))]
+pub(crate) async fn refresh(request: HttpRequest, id: Path<String>, door: Data<Door>) -> HttpResponse {
+    let request_id = request_id(&request, &door);
+    let address = match find(&door, &AccountId::from_text(&id)).await {
+        Ok(address) => address,
+        Err(problem) => return problem.reply(&request_id),
+    };
+    match address.send(Renew { than: None }).await {
+        Ok(Ok(_)) => {}
+        Ok(Err(block)) => return block_problem(&block).reply(&request_id),
+        Err(_) => return silent(&request, &door),
+    }
+    // A list that cannot be had keeps the last one: the refresh has succeeded all the same.
+    drop(address.send(Discover).await);
+    view(&request, &door, &address, 200).await
+}
+
+/// Checks the token at GitLab and the credential at the gateway, without cost.
+#[utoipa::path(post, path = "/admin/v1/accounts/{id}/test", params(("id" = String, Path)), responses(
+    (status = 200, body = TestReport), (status = 404, body = Problem),
+))]
+pub(crate) async fn test(request: HttpRequest, id: Path<String>, door: Data<Door>) -> HttpResponse {
+    let address = match find(&door, &AccountId::from_text(&id)).await {
+        Ok(address) => address,
+        Err(problem) => return problem.reply(&request_id(&request, &door)),
+    };
+    match address.send(Test).await {
+        Ok(report) => HttpResponse::Ok().json(report),
+        Err(_) => silent(&request, &door),
+    }
+}
+
+async fn find(door: &Door, id: &AccountId) -> Result<Addr<AccountActor>, Problem> {
+    match door.parts.registry.send(Find(id.clone())).await {
+        Ok(found) => found.ok_or_else(Problem::no_account),
+        Err(_) => Err(Problem::internal()),
+    }
+}
+
+async fn view(request: &HttpRequest, door: &Door, address: &Addr<AccountActor>, status: u16) -> HttpResponse {
+    let status = actix_web::http::StatusCode::from_u16(status).unwrap_or_default();
+    match address.send(Describe).await {
+        Ok(view) => HttpResponse::build(status).json(view),
+        Err(_) => silent(request, door),
+    }
+}
+
+fn silent(request: &HttpRequest, door: &Door) -> HttpResponse {
+    let id = request_id(request, door);
+    error!(request.id = %id, "an account or the registry does not answer");
+    Problem::internal().reply(&id)
+}
+
+fn bad_request(detail: impl Into<String>) -> Problem {
+    Problem::new(400, "bad-request", "The request body is not as this route takes it").because(detail)
+}
+
+fn parse(bytes: &[u8]) -> Result<NewAccount, Problem> {
+    // A parser's message may quote what it found, and that may be the token: only the place is told.
+    let add: AddRequest = serde_json::from_slice(bytes).map_err(|error| {
+        let place = format!("line {}, column {}", error.line(), error.column());
+        bad_request(format!("it does not parse at {place}; GET /admin/openapi.json describes it"))
+    })?;
+    let url = |member: &str, error: EndpointError| bad_request(format!("`{member}` {error}"));
+    let instance = add.base_url.as_deref().map_or(Ok(InstanceUrl::gitlab_com()), InstanceUrl::parse);
+    let gateway_url = add.gateway_url.as_deref().map(GatewayUrl::parse).transpose();
+    let pool = add.pool.unwrap_or_else(|| POOL_DEFAULT.to_owned());
+    let token = add.personal_access_token.trim();
+    if token.is_empty() || token.len() > TEXT_CHARS_MAX || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(bad_request("`personal_access_token` is no token: it must be 1 to 512 printable characters"));
+    }
+    let texts = [Some(pool.as_str()), add.label.as_deref()];
+    if texts.into_iter().flatten().any(|text| text.trim().is_empty() || text.len() > TEXT_CHARS_MAX) {
+        return Err(bad_request("`pool` and `label` must be 1 to 512 characters"));
+    }
+    let in_range = |value: u32, most| (1..=most).contains(&value);
+    let (weight, max_concurrency) = (add.weight.unwrap_or(1), add.max_concurrency.unwrap_or(MAX_CONCURRENCY_DEFAULT));
+    if !in_range(weight, 1_000) || !in_range(max_concurrency, 10_000) {
+        return Err(bad_request("`weight` must be 1 to 1000 and `max_concurrency` 1 to 10000"));
+    }
+    Ok(NewAccount {
+        instance: instance.map_err(|error| url("base_url", error))?,
+        token: Secret::new(token.to_owned()),
+        gateway_url: gateway_url.map_err(|error| url("gateway_url", error))?,
+        label: add.label,
+        pool,
+        priority: add.priority.unwrap_or(0),
+        weight,
+        max_concurrency,
+        renew: add.renew,
+    })
+}
+
+fn login_problem(refused: &LoginError) -> Problem {
+    match refused {
+        LoginError::Known(_) => {
+            Problem::new(409, "account-known", "The account is known already").because(refused.to_string())
+        }
+        LoginError::Check { step, source } => {
+            // What GitLab said about this user is a 422; that it could not be asked is a 502.
+            let status = if source.fault.scope == Scope::Account { 422 } else { 502 };
+            let mut problem = Problem::new(status, "check-failed", "The account was not added: a check failed");
+            problem.check = Some(step.to_string());
+            problem.reason = Some(reason_word(source.fault.reason));
+            problem.because(refused.to_string()).fix(source.fault.reason.fix())
+        }
+        LoginError::Store(_) => {
+            Problem::new(500, "not-stored", "The account could not be stored").because(refused.to_string())
+        }
+        LoginError::Gone => Problem::internal().because(refused.to_string()),
+    }
+}
+
+fn block_problem(block: &Block) -> Problem {
+    let status = if block.reason.needs_a_person() { 422 } else { 502 };
+    let mut problem = Problem::new(status, "refresh-failed", "The gateway credential could not be renewed");
+    problem.reason = Some(reason_word(block.reason));
+    problem.because(format!("{}; tried again by itself at {}", block.reason, block.until)).fix(block.reason.fix())
+}
+
+fn reason_word(reason: crate::domain::fault::Reason) -> String {
+    serde_json::to_value(reason).ok().and_then(|word| word.as_str().map(str::to_owned)).unwrap_or_default()
+}

@@ -1,0 +1,40 @@
+//! `GET /admin/openapi.json`: the admin API, described by the code that serves it.
+
+use actix_web::HttpResponse;
+use utoipa::OpenApi;
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+
+use crate::http::admin::{accounts, models, status};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(title = "duopool admin API", description = "Adds and removes GitLab accounts, and shows their state."),
+    paths(
+        accounts::list,
+        accounts::add,
+        accounts::show,
+        accounts::remove,
+        accounts::refresh,
+        accounts::test,
+        models::models,
+        status::status,
+        status::config
+    ),
+    security(("admin_key" = [])),
+    modifiers(&AdminKey)
+)]
+struct Page;
+
+struct AdminKey;
+
+impl utoipa::Modify for AdminKey {
+    fn modify(&self, openapi: &mut utoipa::openapi::OpenApi) {
+        let scheme = SecurityScheme::Http(Http::new(HttpAuthScheme::Bearer));
+        openapi.components.get_or_insert_default().add_security_scheme("admin_key", scheme);
+    }
+}
+
+/// Returns the description.
+pub(crate) async fn page() -> HttpResponse {
+    HttpResponse::Ok().json(Page::openapi())
+}

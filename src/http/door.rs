@@ -1,0 +1,110 @@
+//! What the handlers of one worker share, and what is true of the server they serve.
+
+use std::cell::RefCell;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::Addr;
+use rand::rngs::StdRng;
+
+use crate::access::Access;
+use crate::account::registry::{Published, RegistryActor};
+use crate::domain::catalogue::Catalogue;
+use crate::domain::id::RequestId;
+use crate::domain::time::{Clock, Timestamp};
+use crate::gitlab::upstream::Upstream;
+use crate::http::drain::Drain;
+use crate::router::RouterActor;
+
+/// Limits of the data path; all settable.
+#[derive(Clone, Debug)]
+pub(crate) struct DoorSettings {
+    /// Largest request body, in bytes.
+    pub(crate) body_bytes_max: usize,
+    /// Longest wait for the head of a streamed answer.
+    pub(crate) head_timeout_stream: Duration,
+    /// Longest wait for the head of an answer that comes whole.
+    pub(crate) head_timeout_whole: Duration,
+    /// Longest silence inside an answer.
+    pub(crate) idle_timeout: Duration,
+    /// Longest time a request may take as a whole.
+    pub(crate) request_timeout: Duration,
+    /// A stream that has said nothing for this long gets a sign of life.
+    pub(crate) heartbeat: Duration,
+    /// Hosts that a `Host` header may name, in lower case and without a port, beside those of this machine.
+    pub(crate) hosts: Vec<String>,
+    /// Whether operators may come from other machines.
+    pub(crate) admin_remote: bool,
+    /// Port on which operators may come from other machines, if there is one of its own.
+    pub(crate) admin_port: Option<u16>,
+    /// Whether a listener is reachable from other machines.
+    pub(crate) public: bool,
+}
+
+/// What every worker's door is built from.
+#[derive(Clone)]
+pub(crate) struct DoorParts {
+    pub(crate) registry: Addr<RegistryActor>,
+    pub(crate) published: Published,
+    pub(crate) access: Arc<Access>,
+    pub(crate) catalogue: Arc<Catalogue>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) drain: Arc<Drain>,
+    pub(crate) settings: Arc<DoorSettings>,
+    /// Effective settings for people, secrets masked.
+    pub(crate) effective: Arc<serde_json::Value>,
+}
+
+/// The door of one worker.
+pub(crate) struct Door {
+    pub(crate) parts: DoorParts,
+    pub(crate) router: Addr<RouterActor>,
+    pub(crate) upstream: Upstream,
+    pub(crate) rng: RefCell<StdRng>,
+}
+
+impl Door {
+    /// Returns the present time.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.parts.clock.now()
+    }
+
+    /// Draws an id for a request.
+    pub(crate) fn new_request_id(&self) -> RequestId {
+        RequestId::new(&mut *self.rng.borrow_mut())
+    }
+
+    /// Returns the limits of the data path.
+    pub(crate) fn settings(&self) -> &DoorSettings {
+        &self.parts.settings
+    }
+}
+
+/// Returns the host part of a `Host` header or an origin, in lower case, without port and brackets.
+pub(crate) fn host_name(authority: &str) -> String {
+    let host = match authority.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or_default(),
+        None => authority.rsplit_once(':').map_or(authority, |(host, _)| host),
+    };
+    host.trim_end_matches('.').to_ascii_lowercase()
+}
+
+/// Returns whether a host name or address means this machine.
+pub(crate) fn is_this_machine(host: &str) -> bool {
+    crate::domain::endpoint::is_loopback_name(host) || host.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn host_names_are_read_without_their_port() {
+        for (text, host) in [("LocalHost:8080", "localhost"), ("[::1]:8080", "::1"), ("a.b.", "a.b"), ("10.0.0.1", "10.0.0.1")] {
+            assert_eq!(host_name(text), host);
+        }
+        assert!(is_this_machine("127.0.0.1") && is_this_machine("::1") && is_this_machine("x.localhost"));
+        assert!(!is_this_machine("localhost.example.com") && !is_this_machine("10.0.0.1"));
+    }
+}

@@ -1,0 +1,232 @@
+//! Every error that a client can meet, and its status and body in the client's dialect. The only place with statuses.
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use actix_web::{HttpResponse, HttpResponseBuilder};
+
+use crate::domain::fault::Reason;
+use crate::domain::id::RequestId;
+use crate::domain::model::Dialect;
+use crate::domain::time::Timestamp;
+use crate::protocol::error::{CONTEXT_LENGTH_EXCEEDED, ErrorClass, Report, body};
+
+/// Longest `Retry-After` that is sent, in seconds: clients that wait longer look dead.
+const RETRY_AFTER_MAX_S: u64 = 24 * 60 * 60;
+/// Anthropic's own status for an overload, which its clients know how to wait for.
+const OVERLOADED: u16 = 529;
+
+/// Why a client does not get what it asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum ApiError {
+    /// The request is at fault; the message says how, `param` where.
+    BadRequest { message: String, param: Option<String> },
+    /// The client's key is missing or wrong. Nothing else is ever a 401: clients retry it for minutes.
+    Unauthorized { message: &'static str },
+    /// The door does not open for such a caller.
+    Forbidden { message: String },
+    /// No such route, model or thing.
+    NotFound { message: String },
+    /// The route does not take this method.
+    MethodNotAllowed { allow: &'static str },
+    /// The body is over the limit, in bytes.
+    TooLarge { limit: usize },
+    /// The body did not arrive in time.
+    SlowBody,
+    /// WebSocket is not spoken; clients fall back to POST.
+    UpgradeRefused,
+    /// The conversation does not fit the model.
+    TooLong { message: String },
+    /// No account can serve; the one that recovers first does so at `until`.
+    NoAccount { reason: Reason, until: Timestamp },
+    /// There is no account at all that the key may use.
+    EmptyPool,
+    /// Every account has its hands full.
+    Busy,
+    /// The provider's answer about this request, in its own words.
+    Provider { status: u16, message: String, code: Option<String>, param: Option<String> },
+    /// The gateway or the provider failed, whichever account was tried.
+    Upstream { reason: Reason },
+    /// The server is shutting down.
+    Stopping,
+    /// A part of this program failed.
+    Internal,
+}
+
+impl ApiError {
+    /// Says that the request is at fault.
+    pub(crate) fn bad_request(message: impl Into<String>) -> Self {
+        Self::BadRequest { message: message.into(), param: None }
+    }
+
+    fn class(&self) -> ErrorClass {
+        match self {
+            Self::BadRequest { .. } | Self::TooLong { .. } | Self::UpgradeRefused => ErrorClass::InvalidRequest,
+            Self::Unauthorized { .. } => ErrorClass::Authentication,
+            Self::Forbidden { .. } => ErrorClass::Permission,
+            Self::NotFound { .. } | Self::MethodNotAllowed { .. } => ErrorClass::NotFound,
+            Self::TooLarge { .. } => ErrorClass::TooLarge,
+            Self::SlowBody => ErrorClass::Timeout,
+            Self::NoAccount { reason, .. } | Self::Upstream { reason } => class_of(*reason),
+            Self::EmptyPool | Self::Stopping => ErrorClass::Overloaded,
+            Self::Busy => ErrorClass::RateLimit,
+            Self::Provider { status, .. } => class_of_status(*status),
+            Self::Internal => ErrorClass::Internal,
+        }
+    }
+
+    /// Returns the HTTP status for a client of `dialect`.
+    pub(crate) fn status(&self, dialect: Dialect) -> StatusCode {
+        let code = match self {
+            Self::UpgradeRefused => 426,
+            Self::MethodNotAllowed { .. } => 405,
+            Self::SlowBody => 408,
+            Self::Upstream { reason: Reason::GatewayError | Reason::GatewayUnreachable | Reason::CutShort } => 502,
+            // Not our key, and not our place to ask for another: a 401 means the client's own key and nothing else.
+            Self::Provider { status: 401 | 403, .. } => 503,
+            Self::Provider { status, .. } if (400..500).contains(status) => *status,
+            _ => match self.class() {
+                ErrorClass::InvalidRequest => 400,
+                ErrorClass::Authentication => 401,
+                ErrorClass::Billing => 402,
+                ErrorClass::Permission => 403,
+                ErrorClass::NotFound => 404,
+                ErrorClass::TooLarge => 413,
+                ErrorClass::RateLimit => 429,
+                ErrorClass::Internal => 500,
+                ErrorClass::Overloaded if dialect == Dialect::Messages && self.is_overload() => OVERLOADED,
+                ErrorClass::Overloaded => 503,
+                ErrorClass::Timeout => 504,
+            },
+        };
+        StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+
+    /// Whether it is the provider that has too much to do, and not this pool that has nothing to do it with.
+    fn is_overload(&self) -> bool {
+        matches!(self, Self::Provider { .. } | Self::Upstream { reason: Reason::ProviderError })
+    }
+
+    /// Returns the sentence for the client. It holds no secret, no gateway address and no account.
+    pub(crate) fn message(&self, now: Timestamp) -> String {
+        match self {
+            Self::BadRequest { message, .. }
+            | Self::NotFound { message }
+            | Self::TooLong { message }
+            | Self::Provider { message, .. }
+            | Self::Forbidden { message } => message.clone(),
+            Self::Unauthorized { message } => (*message).to_owned(),
+            Self::MethodNotAllowed { allow } => format!("this route takes {allow} only"),
+            Self::TooLarge { limit } => format!("the request body is larger than the limit of {limit} bytes"),
+            Self::SlowBody => "the request body did not arrive in time".to_owned(),
+            Self::UpgradeRefused => "WebSocket is not supported here; send a POST to /v1/responses".to_owned(),
+            Self::NoAccount { reason, until } => {
+                let wait = until.since(now).as_secs();
+                format!("no GitLab account in the pool can serve this request now: {reason}; try again in {wait} s")
+            }
+            Self::EmptyPool => {
+                "no GitLab account is configured that this key may use; an operator adds one with `duopool login`".to_owned()
+            }
+            Self::Busy => "every GitLab account in the pool is at its limit of concurrent requests".to_owned(),
+            Self::Upstream { reason } => format!("the request failed upstream: {reason}"),
+            Self::Stopping => "the server is shutting down; try again in a moment".to_owned(),
+            Self::Internal => "duopool failed to handle the request; its log has the details under this request id".to_owned(),
+        }
+    }
+
+    fn param(&self) -> Option<&str> {
+        match self {
+            Self::BadRequest { param, .. } | Self::Provider { param, .. } => param.as_deref(),
+            _ => None,
+        }
+    }
+
+    fn code(&self) -> Option<&str> {
+        match self {
+            Self::TooLong { .. } => Some(CONTEXT_LENGTH_EXCEEDED),
+            Self::Provider { code, .. } => code.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// Returns how long the client should wait, in seconds, where that is known.
+    fn retry_after_s(&self, now: Timestamp) -> Option<u64> {
+        match self {
+            Self::NoAccount { until, .. } => Some(until.since(now).as_secs().clamp(1, RETRY_AFTER_MAX_S)),
+            Self::Busy | Self::Stopping => Some(1),
+            _ => None,
+        }
+    }
+
+    /// Returns what an event inside a stream says about it.
+    pub(crate) fn event(&self, dialect: Dialect, request: &RequestId, sequence: u64, now: Timestamp) -> Vec<u8> {
+        let message = self.message(now);
+        crate::protocol::error::event(dialect, &self.report(&message, request), sequence)
+    }
+
+    fn report<'a>(&'a self, message: &'a str, request: &'a RequestId) -> Report<'a> {
+        Report {
+            class: self.class(),
+            message,
+            param: self.param(),
+            code: self.code(),
+            request_id: request.as_str(),
+        }
+    }
+
+    /// Returns the whole reply for a client of `dialect`.
+    pub(crate) fn reply(&self, dialect: Dialect, request: &RequestId, now: Timestamp) -> HttpResponse {
+        let message = self.message(now);
+        let mut response = HttpResponseBuilder::new(self.status(dialect));
+        response.insert_header((CONTENT_TYPE, "application/json"));
+        if let Some(seconds) = self.retry_after_s(now) {
+            response.insert_header((RETRY_AFTER, HeaderValue::from(seconds)));
+        }
+        if let Self::MethodNotAllowed { allow } = self {
+            response.insert_header((HeaderName::from_static("allow"), HeaderValue::from_static(allow)));
+        }
+        response.body(body(dialect, &self.report(&message, request)))
+    }
+}
+
+fn class_of(reason: Reason) -> ErrorClass {
+    match reason {
+        Reason::QuotaExhausted => ErrorClass::Billing,
+        Reason::ProviderThrottled => ErrorClass::RateLimit,
+        Reason::TooLong | Reason::BadRequest => ErrorClass::InvalidRequest,
+        Reason::UnsupportedModel => ErrorClass::NotFound,
+        Reason::Timeout => ErrorClass::Timeout,
+        Reason::GatewayError | Reason::GatewayUnreachable | Reason::CutShort => ErrorClass::Internal,
+        Reason::TokenInvalid
+        | Reason::TokenExpired
+        | Reason::TokenRevoked
+        | Reason::ScopeMissing
+        | Reason::NotEntitled
+        | Reason::NamespaceMissing
+        | Reason::DuoDisabled
+        | Reason::InstanceTooOld
+        | Reason::MintFailed
+        | Reason::InstanceThrottled
+        | Reason::InstanceError
+        | Reason::InstanceUnreachable
+        | Reason::InstanceUnexpected
+        | Reason::GatewayNeedsConsent
+        | Reason::GrantRefused
+        | Reason::GrantMissing
+        | Reason::QuotaUnknown
+        | Reason::ProxyNotEnabled
+        | Reason::ProviderError => ErrorClass::Overloaded,
+    }
+}
+
+fn class_of_status(status: u16) -> ErrorClass {
+    match status {
+        402 => ErrorClass::Billing,
+        401 | 403 | 503 | 529 => ErrorClass::Overloaded,
+        404 => ErrorClass::NotFound,
+        408 | 504 => ErrorClass::Timeout,
+        413 => ErrorClass::TooLarge,
+        429 => ErrorClass::RateLimit,
+        400..=499 => ErrorClass::InvalidRequest,
+        _ => ErrorClass::Internal,
+    }
+}

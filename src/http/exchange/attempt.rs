@@ -1,0 +1,276 @@
+//! One attempt: a body goes to a model under a lease, and an answer comes back or a fault.
+
+use std::time::Duration;
+
+use actix_web::HttpResponse;
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use actix_web::web::{Bytes, Data};
+use futures::StreamExt;
+use tokio::time::{Instant, timeout};
+
+use crate::account::lease::Lease;
+use crate::domain::fault::{Reason, Scope};
+use crate::domain::model::{Dialect, Thinking};
+use crate::gitlab::error::{Call, CallError, classify, of_read_error, of_send_error};
+use crate::gitlab::gateway::{self, GatewayPath};
+use crate::gitlab::upstream::{ReadError, Reply};
+use crate::http::door::Door;
+use crate::http::drain::Open;
+use crate::http::error::ApiError;
+use crate::http::exchange::journey::{Failed, unsupported};
+use crate::http::exchange::{Incoming, Kind, told};
+use crate::http::sse_body::{SseBody, Start};
+use crate::protocol::canonical::Target;
+use crate::protocol::error::{ErrorClass, UpstreamMessage, read};
+use crate::protocol::passthrough::{StreamWatch, splice, splice_chat_for_gpt};
+use crate::protocol::translate::{Flow, Pipe, Plan, Translation, plan};
+use crate::router::api::Renewable;
+
+/// Largest answer that is not a stream, in bytes: far above what a model can say.
+const ANSWER_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Largest body of an error that is read, in bytes.
+const ERROR_BYTES_MAX: usize = 256 * 1024;
+/// Most of a stream that is held back before its first content, in bytes and time: an error in there can still be
+/// answered by another account.
+const PRELUDE_BYTES_MAX: usize = 64 * 1024;
+const PRELUDE_TIME_MAX: Duration = Duration::from_secs(5);
+/// What a model may say at most that the catalogue does not know, in tokens.
+const OUTPUT_TOKENS_UNKNOWN: u32 = 32_000;
+
+/// What goes upstream, and how the answer comes back.
+struct Prepared {
+    path: GatewayPath,
+    body: Bytes,
+    plan: Plan,
+    include_usage: bool,
+    dropped: Option<String>,
+}
+
+/// Sends the request under `lease`. Takes `open` along into the answer's stream if there is one.
+pub(super) async fn attempt(
+    door: &Data<Door>,
+    incoming: &Incoming,
+    lease: Lease,
+    open: &mut Option<Open>,
+    attempts: u32,
+) -> Result<HttpResponse, Failed> {
+    let prepared = match prepare(door, incoming, &lease) {
+        Ok(prepared) => prepared,
+        Err(refusal) => return Err(refused(lease, refusal)),
+    };
+    let reply = match send(door, incoming, &lease, &prepared).await {
+        Ok(reply) => reply,
+        Err((error, said)) => return Err(settle(lease, error, said)),
+    };
+    let headers = told(&lease, attempts, prepared.dropped.as_deref());
+    let mut response = HttpResponse::Ok();
+    headers.into_iter().for_each(|header| drop(response.insert_header(header)));
+    if incoming.peek.stream && incoming.kind == Kind::Answer {
+        let body = stream(door, incoming, lease, prepared, reply, open).await?;
+        response.insert_header((CONTENT_TYPE, "text/event-stream; charset=utf-8"));
+        return Ok(response.insert_header((CACHE_CONTROL, "no-cache")).streaming(body));
+    }
+    match whole(door, &prepared, reply).await {
+        Ok(body) => {
+            lease.succeeded();
+            Ok(response.insert_header((CONTENT_TYPE, "application/json")).body(body))
+        }
+        Err(error) => Err(settle(lease, error, None)),
+    }
+}
+
+/// Brings the client's body into the form that the model takes.
+fn prepare(door: &Door, incoming: &Incoming, lease: &Lease) -> Result<Prepared, ApiError> {
+    let (model, peek) = (lease.model().as_str(), &incoming.peek);
+    let path = match (lease.dialect(), incoming.kind) {
+        (Dialect::Messages, Kind::Answer) => GatewayPath::Messages,
+        (Dialect::Messages, Kind::TokenCount) => GatewayPath::CountTokens,
+        (Dialect::Responses, _) => GatewayPath::Responses,
+        (Dialect::ChatCompletions, _) => GatewayPath::ChatCompletions,
+    };
+    // The router leases only what can be reached from the client's dialect.
+    let plan = plan(incoming.dialect, lease.dialect()).ok_or(ApiError::Internal)?;
+    let same = |body| Prepared { path, body, plan, include_usage: false, dropped: None };
+    match plan {
+        Plan::PassThrough if path == GatewayPath::ChatCompletions => {
+            Ok(same(splice_chat_for_gpt(&incoming.body, peek, model).into()))
+        }
+        Plan::PassThrough if peek.model == model => Ok(same(incoming.body.clone())),
+        Plan::PassThrough => Ok(same(splice(&incoming.body, peek, model).into())),
+        Plan::Translate(translation) => {
+            let entry = door.parts.catalogue.entry(lease.model());
+            let target = Target {
+                model,
+                output_tokens_max: entry.map_or(OUTPUT_TOKENS_UNKNOWN, |entry| entry.output_tokens),
+                thinking: entry.map_or(Thinking::Adaptive, |entry| entry.thinking),
+                accepts_sampling: entry.is_some_and(|entry| entry.accepts_sampling),
+            };
+            let translated = translation.request(&incoming.body, &target).map_err(|refusal| ApiError::BadRequest {
+                message: refusal.message,
+                param: refusal.param,
+            })?;
+            let dropped = translated.dropped.header();
+            Ok(Prepared { path, body: translated.body.into(), plan, include_usage: translated.include_usage, dropped })
+        }
+    }
+}
+
+/// Sends, and returns the reply if it is the beginning of an answer.
+async fn send(
+    door: &Door,
+    incoming: &Incoming,
+    lease: &Lease,
+    prepared: &Prepared,
+) -> Result<Reply, (CallError, Option<UpstreamMessage>)> {
+    let settings = door.settings();
+    let streams = incoming.peek.stream && incoming.kind == Kind::Answer;
+    let most = if streams { settings.head_timeout_stream } else { settings.head_timeout_whole };
+    let most = most.min(incoming.deadline.saturating_duration_since(Instant::now()));
+    let body = prepared.body.clone();
+    let sent = gateway::send(&door.upstream, lease.grant(), prepared.path, &incoming.passed, body, most).await;
+    let reply = sent.map_err(|error| (of_send_error(Call::Gateway, &error), None))?;
+    let events = reply.content_type.as_deref().is_some_and(|kind| kind.starts_with("text/event-stream"));
+    if (200..300).contains(&reply.status) && (if streams { events || reply.content_type.is_none() } else { reply.is_json() }) {
+        return Ok(reply);
+    }
+    let status = reply.status;
+    // A status says enough where its body does not come.
+    let body = reply.read(ERROR_BYTES_MAX, settings.idle_timeout.min(PRELUDE_TIME_MAX)).await.unwrap_or_default();
+    // A success of the wrong kind is no success, whatever it says.
+    let body = if (200..300).contains(&status) { Bytes::new() } else { body };
+    Err((classify(Call::Gateway, status, &body), read(&body)))
+}
+
+/// Reads an answer that is no stream to its end, and brings it into the client's dialect.
+async fn whole(door: &Door, prepared: &Prepared, reply: Reply) -> Result<Bytes, CallError> {
+    let cut_short = || of_read_error(Call::Gateway, &ReadError::CutShort);
+    let read = reply.read(ANSWER_BYTES_MAX, door.settings().idle_timeout).await;
+    let body = read.map_err(|error| of_read_error(Call::Gateway, &error))?;
+    match prepared.plan {
+        // A connection that broke looks like the end of a body without a length: only whole JSON is an answer.
+        Plan::PassThrough => serde_json::from_slice::<serde::de::IgnoredAny>(&body).map_err(|_| cut_short()).map(|_| body),
+        Plan::Translate(translation) => {
+            translation.answer(&body, door.now()).map(Bytes::from).map_err(|_| cut_short())
+        }
+    }
+}
+
+/// Holds a stream back until its first content, so that an error before it can be answered by another account.
+async fn stream(
+    door: &Data<Door>,
+    incoming: &Incoming,
+    lease: Lease,
+    prepared: Prepared,
+    mut reply: Reply,
+    open: &mut Option<Open>,
+) -> Result<SseBody, Failed> {
+    let mut pipe = match prepared.plan {
+        Plan::PassThrough => Pipe::PassThrough(StreamWatch::new(incoming.dialect)),
+        Plan::Translate(translation) => pipe_of(translation, door, prepared.include_usage),
+    };
+    let mut prelude = Vec::new();
+    let held_until = Instant::now() + PRELUDE_TIME_MAX;
+    let idle = door.settings().idle_timeout;
+    while !pipe.content_started() && !pipe.finished() && prelude.len() < PRELUDE_BYTES_MAX {
+        let committed = Instant::now() >= held_until;
+        let most = if prelude.is_empty() { idle } else { held_until.saturating_duration_since(Instant::now()) };
+        let piece = match timeout(most, reply.body.next()).await {
+            Err(_) if prelude.is_empty() => {
+                return Err(settle(lease, of_read_error(Call::Gateway, &ReadError::Stalled), None));
+            }
+            Err(_) => break,
+            Ok(None | Some(Err(_))) => {
+                return Err(settle(lease, of_read_error(Call::Gateway, &ReadError::CutShort), None));
+            }
+            Ok(Some(Ok(piece))) => piece,
+        };
+        match pipe.feed(&piece, &mut prelude) {
+            Ok(Flow::AsIs) => prelude.extend_from_slice(&piece),
+            Ok(Flow::Rewritten) => {}
+            Err(_) => return Err(settle(lease, of_read_error(Call::Gateway, &ReadError::CutShort), None)),
+        }
+        if let Some(data) = pipe.error() {
+            let said = read(data);
+            let error = classify(Call::Gateway, said.as_ref().map_or(500, |said| status_of(said.class())), data);
+            return Err(settle(lease, error, said));
+        }
+        if committed {
+            break;
+        }
+    }
+    let start = Start {
+        prelude: prelude.into(),
+        upstream: reply.body,
+        pipe,
+        lease,
+        open: open.take(),
+        dialect: incoming.dialect,
+        request: incoming.id.clone(),
+        deadline: incoming.deadline,
+    };
+    Ok(SseBody::new(start, Data::clone(door)))
+}
+
+fn pipe_of(translation: Translation, door: &Door, include_usage: bool) -> Pipe {
+    Pipe::Translate(Box::new(translation.stream(door.now(), include_usage)))
+}
+
+/// Returns the status that an error inside a stream would have had outside, so that one table decides about both.
+pub(in crate::http) fn status_of(class: ErrorClass) -> u16 {
+    match class {
+        ErrorClass::InvalidRequest => 400,
+        ErrorClass::Authentication | ErrorClass::Permission => 403,
+        ErrorClass::Billing => 402,
+        ErrorClass::NotFound => 404,
+        ErrorClass::TooLarge => 413,
+        ErrorClass::RateLimit => 429,
+        ErrorClass::Internal => 500,
+        ErrorClass::Overloaded => 529,
+        ErrorClass::Timeout => 504,
+    }
+}
+
+/// Ends the lease with a fault, and says what the client would be told if it were the last.
+fn settle(lease: Lease, error: CallError, said: Option<UpstreamMessage>) -> Failed {
+    let told = told_of(&error, said, lease.model().as_str());
+    let renewable = lease.account().desk.as_ref().map(|desk| Renewable {
+        account: lease.account().id.clone(),
+        than: lease.grant().generation,
+        renew: desk.renew.clone(),
+    });
+    let failed = Failed {
+        model: lease.model().clone(),
+        gateway: lease.grant().gateway.clone(),
+        renewable,
+        told,
+        error: error.clone(),
+    };
+    lease.failed(error.fault);
+    failed
+}
+
+/// The request cannot be brought into the model's dialect: nobody else could either, and no account is at fault.
+fn refused(lease: Lease, told: ApiError) -> Failed {
+    let fault = crate::domain::fault::Fault {
+        scope: Scope::Request,
+        reason: Reason::BadRequest,
+        hold: crate::domain::fault::Hold::None,
+        curable: false,
+    };
+    let error = CallError { fault, status: None, note: String::new() };
+    Failed { model: lease.model().clone(), gateway: lease.grant().gateway.clone(), renewable: None, told, error }
+}
+
+fn told_of(error: &CallError, said: Option<UpstreamMessage>, model: &str) -> ApiError {
+    let (scope, reason) = (error.fault.scope, error.fault.reason);
+    let message = said.as_ref().map_or_else(|| error.note.clone(), |said| said.message.clone());
+    match (scope, reason, error.status) {
+        (_, Reason::UnsupportedModel, _) => unsupported(model),
+        (_, Reason::TooLong, _) => ApiError::TooLong { message },
+        (Scope::Request | Scope::Provider, _, Some(status)) => {
+            let (code, param) = said.map_or((None, None), |said| (said.code, said.param));
+            ApiError::Provider { status, message, code, param }
+        }
+        _ => ApiError::Upstream { reason },
+    }
+}

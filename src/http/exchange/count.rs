@@ -1,0 +1,56 @@
+//! `count_tokens`: GitLab's count for Claude, an estimate where that cannot be had.
+//!
+//! Clients compact a conversation by this number and ask dozens of times in a row, so the answer is never an error that
+//! the request is not at fault for, and never 0.
+
+use actix_web::HttpResponse;
+use actix_web::http::header::{HeaderName, HeaderValue};
+use actix_web::web::Data;
+use serde::Serialize;
+
+use crate::domain::catalogue::Wanted;
+use crate::domain::model::Provider;
+use crate::http::door::Door;
+use crate::http::drain::Open;
+use crate::http::error::ApiError;
+use crate::http::exchange::{Incoming, travel};
+
+/// Marks a number that no tokenizer has counted.
+const ESTIMATED: HeaderName = HeaderName::from_static("x-duopool-estimated");
+/// Bytes of JSON per token, on the side of too many tokens: a client that compacts a little early loses nothing.
+/// Source: Anthropic's rule of thumb is 3.5 characters of English text.
+const BYTES_PER_TOKEN: usize = 3;
+
+#[derive(Serialize)]
+struct Count {
+    input_tokens: usize,
+}
+
+/// Answers a request for a token count.
+pub(super) async fn tokens(door: &Data<Door>, incoming: Incoming, open: Open) -> Result<HttpResponse, ApiError> {
+    let estimate = (incoming.body.len() / BYTES_PER_TOKEN).max(1);
+    let name = match &incoming.wanted {
+        Wanted::Current => door.parts.catalogue.default_model(),
+        Wanted::Known(name) | Wanted::Guess { name, .. } => name,
+    };
+    if Provider::of_name(name.as_str()) != Some(Provider::Anthropic) {
+        return Ok(estimated(estimate));
+    }
+    match travel(door, incoming, open).await {
+        Ok(response) => Ok(response),
+        Err(error) if is_the_requests(&error) => Err(error),
+        Err(_) => Ok(estimated(estimate)),
+    }
+}
+
+fn estimated(input_tokens: usize) -> HttpResponse {
+    HttpResponse::Ok().insert_header((ESTIMATED, HeaderValue::from_static("true"))).json(Count { input_tokens })
+}
+
+fn is_the_requests(error: &ApiError) -> bool {
+    match error {
+        ApiError::Provider { status, .. } => matches!(status, 400 | 404 | 413 | 422),
+        ApiError::BadRequest { .. } | ApiError::TooLong { .. } | ApiError::NotFound { .. } => true,
+        _ => false,
+    }
+}

@@ -1,0 +1,235 @@
+//! What a request remembers of its attempts, and what that means for the next one.
+
+use actix_web::web::Data;
+use futures::FutureExt;
+use futures::future::select_ok;
+use tokio::time::{Instant, timeout};
+use tracing::{error, warn};
+
+use crate::account::lease::Lease;
+use crate::account::registry::ModelRefused;
+use crate::domain::fault::{Hold, Reason, Scope};
+use crate::domain::id::AccountId;
+use crate::domain::model::ModelName;
+use crate::domain::time::Timestamp;
+use crate::gitlab::error::CallError;
+use crate::http::door::Door;
+use crate::http::error::ApiError;
+use crate::http::exchange::{Incoming, pools, upstream_dialects};
+use crate::router::api::{Acquire, NoAccount, Renewable};
+
+/// Attempts that reached the model's provider: each may be billed.
+const PROVIDER_ATTEMPTS_MAX: u32 = 3;
+/// Attempts that were refused before it: credential, credit, connection.
+const REFUSALS_MAX: u32 = 16;
+/// Times a request waits for somebody's new grant.
+const WAITS_MAX: u32 = 3;
+/// Longest of these waits. Rails itself waits up to 30 s for the token service.
+const WAIT_MAX: std::time::Duration = std::time::Duration::from_secs(35);
+/// When an account comes back that only a person can mend: not soon.
+const UNTIL_FIXED: std::time::Duration = std::time::Duration::from_secs(15 * 60);
+/// When something comes back of which nothing is known.
+const UNKNOWN_WAIT: std::time::Duration = std::time::Duration::from_secs(2);
+
+/// An attempt that gave no answer. Its lease is settled.
+#[derive(Debug)]
+pub(super) struct Failed {
+    pub(super) error: CallError,
+    pub(super) model: ModelName,
+    /// The gateway and the grant, for what is true of the one and may be asked anew of the other.
+    pub(super) gateway: crate::domain::endpoint::GatewayUrl,
+    pub(super) renewable: Option<Renewable>,
+    /// What the client would be told.
+    pub(super) told: ApiError,
+}
+
+/// The memory of one request.
+#[derive(Debug)]
+pub(super) struct Journey {
+    tried: Vec<AccountId>,
+    refused: Vec<ModelName>,
+    /// Accounts whose grant was refused: they get one more chance, with a new one.
+    second_chances: Vec<Renewable>,
+    provider_attempts: u32,
+    refusals: u32,
+    waits: u32,
+    /// The account that recovers first, of those that failed.
+    earliest: Option<(Timestamp, Reason)>,
+    last: Option<ApiError>,
+    deadline: Instant,
+}
+
+impl Journey {
+    pub(super) fn new(incoming: &Incoming) -> Self {
+        Self {
+            tried: Vec::new(),
+            refused: Vec::new(),
+            second_chances: Vec::new(),
+            provider_attempts: 0,
+            refusals: 0,
+            waits: 0,
+            earliest: None,
+            last: None,
+            deadline: incoming.deadline,
+        }
+    }
+
+    /// Returns the number of the attempt that comes next, from 1.
+    pub(super) fn attempts(&self) -> u32 {
+        self.provider_attempts + self.refusals + 1
+    }
+
+    /// Gets a lease, waiting for a new grant where only that is missing.
+    pub(super) async fn acquire(&mut self, door: &Data<Door>, incoming: &Incoming) -> Result<Lease, ApiError> {
+        loop {
+            let ask = Acquire {
+                wanted: incoming.wanted.clone(),
+                dialects: upstream_dialects(incoming.dialect),
+                pools: pools(incoming),
+                tried: self.tried.clone(),
+                refused: self.refused.clone(),
+            };
+            let none = match door.router.send(ask).await {
+                Ok(Ok(lease)) => return Ok(lease),
+                Ok(Err(none)) => none,
+                Err(problem) => {
+                    error!(request.id = %incoming.id, "the router of this worker does not answer: {problem}");
+                    return Err(ApiError::Internal);
+                }
+            };
+            let waited = match &none {
+                NoAccount::Blocked { renewable, .. } if !renewable.is_empty() => self.wait(renewable.clone()).await,
+                NoAccount::Blocked { .. } | NoAccount::Exhausted if !self.second_chances.is_empty() => {
+                    let chances = std::mem::take(&mut self.second_chances);
+                    self.tried.retain(|id| chances.iter().all(|chance| chance.account != *id));
+                    self.wait(chances).await
+                }
+                _ => false,
+            };
+            if !waited {
+                return Err(self.verdict(none, incoming, door.now()));
+            }
+        }
+    }
+
+    /// Waits until one of `renewable` has a new grant; `false` if none gets one.
+    async fn wait(&mut self, renewable: Vec<Renewable>) -> bool {
+        self.waits += 1;
+        if self.waits > WAITS_MAX {
+            return false;
+        }
+        let wishes = renewable.into_iter().map(|one| {
+            let asked = one.renew.send(one.wish());
+            async move { asked.await.ok().and_then(Result::ok).ok_or(()) }.boxed_local()
+        });
+        let most = WAIT_MAX.min(self.deadline.saturating_duration_since(Instant::now()));
+        matches!(timeout(most, select_ok(wishes)).await, Ok(Ok(_)))
+    }
+
+    /// Takes in a failed attempt; an error if it was the last one.
+    pub(super) fn note(
+        &mut self,
+        door: &Data<Door>,
+        incoming: &Incoming,
+        account: AccountId,
+        failed: Failed,
+    ) -> Result<(), ApiError> {
+        let fault = &failed.error.fault;
+        warn_of(incoming, &account, &failed);
+        match fault.scope {
+            Scope::Request | Scope::Provider => self.provider_attempts += 1,
+            Scope::Model | Scope::Account | Scope::Gateway | Scope::Instance => self.refusals += 1,
+        }
+        let curable = fault.curable && Instant::now() < self.deadline;
+        let within = self.provider_attempts < PROVIDER_ATTEMPTS_MAX && self.refusals < REFUSALS_MAX;
+        if !curable || !within {
+            return Err(failed.told);
+        }
+        if fault.reason == Reason::UnsupportedModel {
+            let news = ModelRefused { gateway: failed.gateway, model: failed.model.clone() };
+            // A lost message costs one more refusal on the next request.
+            door.parts.registry.do_send(news);
+            self.refused.push(failed.model);
+        } else {
+            self.remember(fault.hold, fault.reason, door.now());
+            if fault.hold == Hold::UntilMinted && !self.tried.contains(&account) {
+                self.second_chances.extend(failed.renewable);
+            }
+            self.tried.push(account);
+        }
+        self.last = Some(failed.told);
+        Ok(())
+    }
+
+    fn remember(&mut self, hold: Hold, reason: Reason, now: Timestamp) {
+        let wait = match hold {
+            Hold::For(time) => time,
+            Hold::UntilFixed => UNTIL_FIXED,
+            Hold::None | Hold::Backoff | Hold::UntilMinted => UNKNOWN_WAIT,
+        };
+        self.earliest = sooner(self.earliest, (now + wait, reason));
+    }
+
+    /// Says why nobody serves: the true reason and the earliest honest time.
+    fn verdict(&mut self, none: NoAccount, incoming: &Incoming, now: Timestamp) -> ApiError {
+        match (none, self.last.take()) {
+            // What the gateway or the provider said is truer than that nobody is left to ask.
+            (NoAccount::Exhausted | NoAccount::Blocked { .. }, Some(last)) if is_upstreams(&last) => last,
+            (NoAccount::NoModel, Some(last)) => last,
+            (NoAccount::Blocked { reason, until, .. }, _) => no_account(sooner(self.earliest, (until, reason)), now),
+            (NoAccount::Exhausted, _) => no_account(self.earliest, now),
+            (NoAccount::Empty, _) => ApiError::EmptyPool,
+            (NoAccount::Busy, _) => ApiError::Busy,
+            (NoAccount::NoModel, None) => unsupported(&incoming.peek.model),
+            (NoAccount::OtherDialect { model }, _) => other_dialect(incoming, &model),
+        }
+    }
+}
+
+fn no_account(earliest: Option<(Timestamp, Reason)>, now: Timestamp) -> ApiError {
+    let (until, reason) = earliest.unwrap_or((now + UNKNOWN_WAIT, Reason::GrantMissing));
+    ApiError::NoAccount { reason, until }
+}
+
+/// Returns the earlier of two ends; at the same time, the one that is worth retrying soonest (429, then 503, then 402).
+fn sooner(one: Option<(Timestamp, Reason)>, other: (Timestamp, Reason)) -> Option<(Timestamp, Reason)> {
+    let rank = |reason: Reason| match reason {
+        Reason::ProviderThrottled | Reason::InstanceThrottled => 0,
+        Reason::QuotaExhausted => 2,
+        _ => 1,
+    };
+    let key = |(until, reason): (Timestamp, Reason)| (until, rank(reason));
+    Some(one.filter(|one| key(*one) <= key(other)).unwrap_or(other))
+}
+
+fn is_upstreams(error: &ApiError) -> bool {
+    matches!(error, ApiError::Provider { .. } | ApiError::Upstream { .. })
+}
+
+pub(super) fn unsupported(model: &str) -> ApiError {
+    let model = crate::http::body::printable(model);
+    ApiError::NotFound { message: format!("no GitLab account's AI gateway supports model `{model}`") }
+}
+
+/// Says that a model is there, but not for this route, and which route has it.
+fn other_dialect(incoming: &Incoming, model: &ModelName) -> ApiError {
+    let routes = match crate::domain::model::Provider::of_name(model.as_str()) {
+        Some(crate::domain::model::Provider::Anthropic) => "POST /v1/messages or /v1/chat/completions",
+        _ if incoming.dialect == crate::domain::model::Dialect::ChatCompletions => "POST /v1/responses",
+        _ => "POST /v1/responses (some GPT models also: /v1/chat/completions)",
+    };
+    let message =
+        format!("model `{model}` is not translated to {} yet; use {routes} for it", incoming.dialect);
+    ApiError::BadRequest { message, param: Some("model".to_owned()) }
+}
+
+fn warn_of(incoming: &Incoming, account: &AccountId, failed: &Failed) {
+    let (request, error) = (&incoming.id, &failed.error);
+    match error.fault.scope {
+        Scope::Request => {}
+        _ => warn!(
+            request.id = %request, account.id = %account, model.id = %failed.model, status = error.status,
+            "request `{request}` failed on account `{account}`: {error}"
+        ),
+    }
+}

@@ -1,0 +1,154 @@
+//! One request, from its body to its answer: acquire, translate, send, retry, settle.
+//!
+//! A request is tried on another account only before the client has seen content, and only for faults that another
+//! account could cure. Whatever happens, the lease gives its slot back.
+
+mod attempt;
+mod count;
+mod journey;
+
+use std::sync::Arc;
+
+use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
+use actix_web::web::{Bytes, Data, Payload};
+use actix_web::{HttpRequest, HttpResponse};
+use tokio::time::Instant;
+use tracing::debug;
+
+use crate::access::Scope;
+use crate::account::lease::Lease;
+use crate::domain::catalogue::Wanted;
+use crate::domain::id::RequestId;
+use crate::domain::model::Dialect;
+use crate::gitlab::gateway::Passed;
+use crate::http::door::Door;
+use crate::http::drain::Open;
+use crate::http::error::ApiError;
+use crate::http::guard::client_scope;
+use crate::http::{body, request_id};
+use crate::protocol::passthrough::{Peek, peek};
+
+pub(in crate::http) use attempt::status_of;
+use journey::Journey;
+
+/// What a client wants to know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// The model's answer.
+    Answer,
+    /// How many tokens the request has.
+    TokenCount,
+}
+
+/// A request that was let in and read.
+struct Incoming {
+    id: RequestId,
+    dialect: Dialect,
+    kind: Kind,
+    body: Bytes,
+    peek: Peek,
+    wanted: Wanted,
+    scope: Scope,
+    passed: Passed,
+    deadline: Instant,
+}
+
+/// Serves a request on one of the model routes. Errors come in the client's dialect.
+pub(crate) async fn serve(
+    request: HttpRequest,
+    payload: Payload,
+    door: Data<Door>,
+    dialect: Dialect,
+    kind: Kind,
+) -> HttpResponse {
+    let id = request_id(&request, &door);
+    let result = match door.parts.drain.enter() {
+        Some(open) => answer(&request, payload, &door, (dialect, kind, id.clone()), open).await,
+        None => Err(ApiError::Stopping),
+    };
+    result.unwrap_or_else(|error| {
+        let status = error.status(dialect).as_u16();
+        debug!(request.id = %id, status, "request `{id}` failed: {}", error.message(door.now()));
+        error.reply(dialect, &id, door.now())
+    })
+}
+
+async fn answer(
+    request: &HttpRequest,
+    payload: Payload,
+    door: &Data<Door>,
+    (dialect, kind, id): (Dialect, Kind, RequestId),
+    open: Open,
+) -> Result<HttpResponse, ApiError> {
+    let scope = client_scope(door, request.headers())?;
+    let body = body::read(request, payload, door.settings().body_bytes_max).await?;
+    let peek = peek(&body).map_err(|error| ApiError::BadRequest {
+        message: error.to_string(),
+        param: error.param().map(str::to_owned),
+    })?;
+    let Some(wanted) = door.parts.catalogue.resolve(&peek.model) else {
+        let message = format!(
+            "there is no model `{}`; GET /v1/models lists those there are, and names that begin with `claude-` or \
+             `gpt-` are tried as they are",
+            body::printable(&peek.model)
+        );
+        return Err(ApiError::NotFound { message });
+    };
+    let passed = passed(request.headers());
+    let deadline = Instant::now() + door.settings().request_timeout;
+    let incoming = Incoming { id, dialect, kind, body, peek, wanted, scope, passed, deadline };
+    match kind {
+        Kind::Answer => travel(door, incoming, open).await,
+        Kind::TokenCount => count::tokens(door, incoming, open).await,
+    }
+}
+
+/// Tries account after account until one answers, or none is left that could.
+async fn travel(door: &Data<Door>, incoming: Incoming, open: Open) -> Result<HttpResponse, ApiError> {
+    let mut journey = Journey::new(&incoming);
+    let mut open = Some(open);
+    loop {
+        let lease = journey.acquire(door, &incoming).await?;
+        let account = lease.account().id.clone();
+        match attempt::attempt(door, &incoming, lease, &mut open, journey.attempts()).await {
+            Ok(response) => return Ok(response),
+            Err(failed) => journey.note(door, &incoming, account, failed)?,
+        }
+    }
+}
+
+/// Returns what of a client's headers reaches the model. Nothing else does: no key, no cookie, no `x-gitlab-*`.
+fn passed(headers: &HeaderMap) -> Passed {
+    let all = |name: &str| {
+        // A client may send a list in several lines; the gateway forwards one.
+        let lines: Vec<&[u8]> = headers.get_all(name).map(HeaderValue::as_bytes).collect();
+        if lines.is_empty() { None } else { HeaderValue::from_bytes(&lines.join(&b","[..])).ok() }
+    };
+    Passed { anthropic_version: headers.get("anthropic-version").cloned(), anthropic_beta: all("anthropic-beta") }
+}
+
+/// Returns the headers that tell a client who answered.
+fn told(lease: &Lease, attempts: u32, dropped: Option<&str>) -> Vec<(HeaderName, HeaderValue)> {
+    let value = |text: &str| HeaderValue::from_str(text).ok();
+    let all = [
+        ("x-duopool-account", value(lease.account().id.as_str())),
+        ("x-duopool-model", value(lease.model().as_str())),
+        ("x-duopool-attempts", Some(HeaderValue::from(attempts))),
+        ("x-duopool-dropped", dropped.and_then(value)),
+    ];
+    all.into_iter().filter_map(|(name, value)| Some((HeaderName::from_static(name), value?))).collect()
+}
+
+/// Returns the dialects that serve a client of `dialect`, the best one first.
+const fn upstream_dialects(dialect: Dialect) -> &'static [Dialect] {
+    match dialect {
+        Dialect::Messages => &[Dialect::Messages],
+        Dialect::Responses => &[Dialect::Responses],
+        Dialect::ChatCompletions => &[Dialect::ChatCompletions, Dialect::Messages],
+    }
+}
+
+/// Pools in the form in which they are asked for.
+fn pools(incoming: &Incoming) -> Arc<[String]> {
+    Arc::clone(&incoming.scope.pools)
+}

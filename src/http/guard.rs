@@ -1,0 +1,146 @@
+//! The guard at the door: gives every request its id, and turns away callers that must not come in.
+//!
+//! While no client key exists, the client API is open to this machine, and a web page in this machine's browser must
+//! not get through: hence the rules on `Host`, `Origin`, forwarding and content type.
+
+use actix_web::HttpMessage;
+use actix_web::body::{BoxBody, MessageBody};
+use actix_web::dev::{ServiceRequest, ServiceResponse};
+use actix_web::http::Method;
+use actix_web::http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN};
+use actix_web::middleware::Next;
+use actix_web::web::Data;
+
+use crate::access::{Refused, Scope};
+use crate::domain::id::RequestId;
+use crate::domain::model::Dialect;
+use crate::gitlab::upstream::is_json;
+use crate::http::admin::problem::Problem;
+use crate::http::door::{Door, host_name, is_this_machine};
+use crate::http::error::ApiError;
+
+/// Name of the header that carries a request's id.
+pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// The name under which Anthropic's SDKs look for it.
+const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
+
+/// Runs around every handler.
+pub(crate) async fn guard(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
+    let Some(door) = request.app_data::<Data<Door>>().cloned() else {
+        return Err(actix_web::error::ErrorInternalServerError("the server was put together wrongly"));
+    };
+    let id = door.new_request_id();
+    request.extensions_mut().insert(id.clone());
+    let verdict = if request.path().starts_with("/admin/") { operator(&request, &door) } else { client(&request, &door) };
+    let mut response = match verdict {
+        Ok(()) => next.call(request).await?.map_into_boxed_body(),
+        Err(refusal) => {
+            let reply = refusal.reply(&request, &id, &door);
+            request.into_response(reply)
+        }
+    };
+    if let Ok(value) = HeaderValue::from_str(id.as_str()) {
+        response.headers_mut().insert(REQUEST_ID, value.clone());
+        response.headers_mut().insert(X_REQUEST_ID, value);
+    }
+    Ok(response)
+}
+
+/// Why a caller is turned away at the door.
+enum Refusal {
+    Forbidden(String),
+    NoAdminKey(Refused),
+}
+
+impl Refusal {
+    fn reply(&self, request: &ServiceRequest, id: &RequestId, door: &Door) -> actix_web::HttpResponse {
+        let admin = request.path().starts_with("/admin/");
+        match self {
+            Self::Forbidden(why) if admin => Problem::forbidden(why).reply(id),
+            Self::Forbidden(why) => {
+                ApiError::Forbidden { message: why.clone() }.reply(dialect_of(request.path()), id, door.now())
+            }
+            Self::NoAdminKey(refused) => Problem::unauthorized(*refused).reply(id),
+        }
+    }
+}
+
+/// Returns the dialect in which errors on `path` are told.
+pub(crate) fn dialect_of(path: &str) -> Dialect {
+    match path {
+        _ if path.starts_with("/v1/messages") => Dialect::Messages,
+        _ if path.starts_with("/v1/responses") => Dialect::Responses,
+        _ => Dialect::ChatCompletions,
+    }
+}
+
+/// Decides about a caller of the client API.
+fn client(request: &ServiceRequest, door: &Door) -> Result<(), Refusal> {
+    if !door.parts.access.is_open() {
+        return Ok(());
+    }
+    let headers = request.headers();
+    let refuse = |why: &str| Err(Refusal::Forbidden(format!("{why}; create a client key to allow more than this machine")));
+    if !host(headers).is_some_and(|host| is_this_machine(&host)) {
+        return refuse("without a client key, the Host header must name this machine");
+    }
+    if headers.get(ORIGIN).is_some_and(|origin| !is_own_origin(origin)) {
+        return refuse("without a client key, requests from web pages are refused");
+    }
+    if headers.contains_key("forwarded") || headers.contains_key("x-forwarded-for") {
+        return refuse("without a client key, forwarded requests are refused");
+    }
+    let says_json = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).is_some_and(is_json);
+    if request.method() == Method::POST && !says_json {
+        return refuse("without a client key, a POST must have the content type application/json");
+    }
+    Ok(())
+}
+
+/// Decides about a caller of the admin API.
+fn operator(request: &ServiceRequest, door: &Door) -> Result<(), Refusal> {
+    let settings = door.settings();
+    let refuse = |why: &str| Err(Refusal::Forbidden(why.to_owned()));
+    let here = request.peer_addr().is_some_and(|peer| peer.ip().to_canonical().is_loopback());
+    let own_port = settings.admin_port == Some(request.app_config().local_addr().port());
+    if !here && !settings.admin_remote && !own_port {
+        return refuse("the admin API answers this machine only; set admin_listen or admin_remote to change that");
+    }
+    if !host(request.headers()).is_some_and(|host| is_this_machine(&host) || settings.hosts.contains(&host)) {
+        return refuse("the Host header names no host of this server; add it to allowed_hosts");
+    }
+    door.parts.access.admin(bearer(request.headers())).map_err(Refusal::NoAdminKey)
+}
+
+fn host(headers: &HeaderMap) -> Option<String> {
+    headers.get(HOST)?.to_str().ok().map(host_name)
+}
+
+fn is_own_origin(origin: &HeaderValue) -> bool {
+    let rest = origin.to_str().ok().and_then(|text| text.split_once("://"));
+    rest.is_some_and(|(_, authority)| is_this_machine(&host_name(authority)))
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, key) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| key.trim())
+}
+
+/// Decides whether the key of a client opens the client API; `Authorization: Bearer` or `x-api-key`, on every route.
+pub(crate) fn client_scope(door: &Door, headers: &HeaderMap) -> Result<Scope, ApiError> {
+    let api_key = headers.get("x-api-key").and_then(|value| value.to_str().ok());
+    // A wrong key in one place does not spoil a right one in the other: some clients fill both.
+    let verdict = match (bearer(headers), api_key) {
+        (Some(one), Some(other)) => door.parts.access.client(Some(one)).or_else(|_| door.parts.access.client(Some(other))),
+        (one, other) => door.parts.access.client(one.or(other)),
+    };
+    verdict.map_err(|refused| ApiError::Unauthorized {
+        message: match refused {
+            Refused::Missing => "no key: send your duopool key as `Authorization: Bearer KEY` or `x-api-key: KEY`",
+            Refused::Wrong => "this is not a key of this duopool server",
+        },
+    })
+}
