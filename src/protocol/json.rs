@@ -6,7 +6,10 @@ use serde::Serialize;
 
 /// Appends `value` as compact JSON.
 pub(super) fn write(out: &mut Vec<u8>, value: &(impl Serialize + ?Sized)) {
-    #[expect(clippy::expect_used, reason = "our own types have string keys and no fallible Serialize, and a Vec takes all")]
+    #[expect(
+        clippy::expect_used,
+        reason = "our own types have string keys and no fallible Serialize, and a Vec takes all"
+    )]
     serde_json::to_writer(out, value).expect("a value of our own types is always JSON");
 }
 
@@ -62,38 +65,31 @@ fn split_string(text: &[u8]) -> Option<(&[u8], &[u8])> {
     }
 }
 
-/// Returns what follows the value that `text` begins with.
+/// Returns what follows the value that `text` begins with: a comma or a closing bracket, or nothing of what is cut off.
 fn skip_value(text: &[u8]) -> Option<&[u8]> {
     let mut depth = 0_usize;
     let mut rest = text;
     loop {
         let (&first, after) = rest.split_first()?;
         match first {
-            b'"' => rest = split_string(after)?.1,
-            b'{' | b'[' => {
-                depth += 1;
-                rest = after;
+            b',' | b'}' | b']' if depth == 0 => return Some(rest),
+            b'"' => {
+                rest = split_string(after)?.1;
                 continue;
             }
-            b'}' | b']' if depth == 0 => return Some(rest),
-            b'}' | b']' => {
-                depth -= 1;
-                rest = after;
-            }
-            b',' if depth == 0 => return Some(rest),
-            _ => {
-                rest = after;
-                continue;
-            }
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => depth -= 1,
+            _ => {}
         }
-        if depth == 0 {
-            return Some(rest);
-        }
+        rest = after;
     }
 }
 
-/// Defines a struct of optional members that borrows from the body, reads `null` as absent, and keeps the names of the
-/// members it does not know in `unknown`: they are never sent on, but the client is told.
+/// Most names of unknown members that are kept per object.
+pub(super) const UNKNOWN_MAX: usize = 64;
+
+/// Defines a struct of optional members that borrows from the body, reads `null` as absent, and keeps the names of all
+/// other members in `unknown`: they are never sent on, but the client is told.
 ///
 /// `#[serde(flatten)]` could do the same, but it copies every value, and raw JSON cannot be read through it.
 macro_rules! members {
@@ -118,12 +114,14 @@ macro_rules! members {
 
                     fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
                         let mut members = $name::default();
-                        while let Some(crate::protocol::json::Key(key)) = map.next_key()? {
+                        while let Some(crate::protocol::json::Str(key)) = map.next_key()? {
                             match &*key {
                                 $($key => members.$field = map.next_value()?,)*
                                 _ => {
-                                    map.next_value::<serde::de::IgnoredAny>()?;
-                                    members.unknown.push(key);
+                                    let is_given = map.next_value::<Option<serde::de::IgnoredAny>>()?.is_some();
+                                    if is_given && members.unknown.len() < crate::protocol::json::UNKNOWN_MAX {
+                                        members.unknown.push(key);
+                                    }
                                 }
                             }
                         }
@@ -138,10 +136,10 @@ macro_rules! members {
 }
 pub(super) use members;
 
-/// A member's name, borrowed where it has no escapes.
-#[derive(serde::Deserialize)]
+/// Text that is borrowed from the body where it has no escapes, which a bare `Option<Cow<str>>` never is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize)]
 #[serde(transparent)]
-pub(super) struct Key<'a>(#[serde(borrow)] pub(super) std::borrow::Cow<'a, str>);
+pub(super) struct Str<'a>(#[serde(borrow)] pub(super) std::borrow::Cow<'a, str>);
 
 #[cfg(test)]
 mod tests {
@@ -157,9 +155,35 @@ mod tests {
 
     #[test]
     fn garbage_has_no_members() {
-        for text in ["", "{", "{}", "[\"type\",\"x\"]", "{\"type\"", "{\"a\":\"b", "{\"a\":[1,2", "{\"a\" \"b\"}", "\\\"", "{\"a\":\"\\"] {
+        for text in [
+            "",
+            "{",
+            "{}",
+            "[\"type\",\"x\"]",
+            "{\"type\"",
+            "{\"a\":\"b",
+            "{\"a\":[1,2",
+            "{\"a\" \"b\"}",
+            "\\\"",
+            "{\"a\":\"\\",
+        ] {
             assert_eq!(top_level(text.as_bytes(), b"type"), None, "{text}");
         }
+    }
+
+    members! {
+        struct Sample<'a> {
+            "a" => a: Str<'a>,
+        }
+    }
+
+    #[test]
+    fn members_are_borrowed_and_the_names_of_others_kept_unless_they_are_null() {
+        let sample: Sample<'_> = serde_json::from_str(r#"{"b":[1],"a":"x","c":null,"d":{}}"#).unwrap();
+        assert!(matches!(sample.a, Some(Str(std::borrow::Cow::Borrowed("x")))));
+        assert_eq!(sample.unknown, ["b", "d"]);
+        let sample: Sample<'_> = serde_json::from_str(r#"{"a":null}"#).unwrap();
+        assert!(sample.a.is_none() && sample.unknown.is_empty());
     }
 
     #[test]

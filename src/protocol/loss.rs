@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 pub const HEADER_BYTES_MAX: usize = 1024;
 
 /// Most paths that are remembered; further ones are only counted.
-const PATHS_MAX: usize = 64;
+const PATHS_MAX: usize = 32;
 
 /// Longest path that is remembered, in bytes: the client chooses the names of unknown members.
 const PATH_BYTES_MAX: usize = 96;

@@ -7,8 +7,12 @@
 //! [`translate`] decodes the client's request into [`canonical`], encodes it for the upstream, and takes the answer the
 //! same way back. Deliberately not here: which account serves, HTTP statuses and headers (`http` owns them), heartbeats.
 
+pub mod anthropic_messages;
+pub mod canonical;
 pub mod error;
 mod json;
 pub mod loss;
+pub mod openai_chat;
 pub mod passthrough;
 pub mod sse;
+pub mod translate;

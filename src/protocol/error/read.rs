@@ -136,14 +136,9 @@ fn bounded(text: Cow<'_, str>) -> String {
 mod tests {
     use super::*;
 
-    fn message(kind: &str, message: &str, code: Option<&str>, param: Option<&str>) -> Option<UpstreamMessage> {
+    fn message(kind: &str, message: &str, code: Option<&str>, param: Option<&str>) -> UpstreamMessage {
         let owned = |text: &str| text.to_owned();
-        Some(UpstreamMessage {
-            kind: owned(kind),
-            message: owned(message),
-            code: code.map(owned),
-            param: param.map(owned),
-        })
+        UpstreamMessage { kind: owned(kind), message: owned(message), code: code.map(owned), param: param.map(owned) }
     }
 
     #[test]
@@ -171,7 +166,7 @@ mod tests {
                 message("", "Bad", Some("server_error"), None),
             ),
         ] {
-            assert_eq!(read(body.as_bytes()), wanted, "{body}");
+            assert_eq!(read(body.as_bytes()), Some(wanted), "{body}");
         }
     }
 
@@ -200,7 +195,7 @@ mod tests {
 
     #[test]
     fn an_overflow_is_told_apart_from_other_bad_requests() {
-        let says = |text: &str, code: Option<&str>| message("x", text, code, None).unwrap().is_context_overflow();
+        let says = |text: &str, code: Option<&str>| message("x", text, code, None).is_context_overflow();
         assert!(says("prompt is too long: 210000 tokens > 200000 maximum", None));
         assert!(says("input length and `max_tokens` exceed context limit: 1 + 2 > 3", None));
         assert!(says("This model's maximum context length is 8192 tokens.", None));
@@ -212,7 +207,7 @@ mod tests {
 
     #[test]
     fn the_class_comes_from_code_or_type() {
-        let class = |kind: &str, code: Option<&str>| message(kind, "", code, None).unwrap().class();
+        let class = |kind: &str, code: Option<&str>| message(kind, "", code, None).class();
         assert_eq!(class("overloaded_error", None), ErrorClass::Overloaded);
         assert_eq!(class("invalid_request_error", Some("model_not_found")), ErrorClass::NotFound);
         assert_eq!(class("server_error", Some("never heard of")), ErrorClass::Internal);

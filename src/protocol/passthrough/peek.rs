@@ -7,7 +7,7 @@ use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use crate::protocol::json::{self, Key};
+use crate::protocol::json::{self, Str};
 
 /// Why a body is refused before anything else looks at it; all are the client's fault. No text quotes the body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -87,15 +87,18 @@ struct Member {
 /// Lone surrogates and numbers out of range pass, as they do not concern us. Nothing is copied but the model's name.
 pub fn peek(body: &[u8]) -> Result<Peek, PeekError> {
     let text = std::str::from_utf8(body).map_err(|error| PeekError::NotUtf8 { at: error.valid_up_to() })?;
-    let top: TopLevel<'_> = serde_json::from_str(text).map_err(|error| match error.is_data() {
-        true => PeekError::NotAnObject,
-        false => PeekError::NotJson { line: error.line(), column: error.column() },
+    let top: TopLevel<'_> = serde_json::from_str(text).map_err(|error| {
+        if error.is_data() {
+            PeekError::NotAnObject
+        } else {
+            PeekError::NotJson { line: error.line(), column: error.column() }
+        }
     })?;
     if let Some(member) = top.duplicate {
         return Err(PeekError::Duplicate(member));
     }
     let model = top.model.ok_or(PeekError::Missing("model"))?;
-    let Ok(Key(name)) = serde_json::from_str(model.get()) else {
+    let Ok(Str(name)) = serde_json::from_str(model.get()) else {
         return Err(PeekError::WrongType { member: "model", wanted: "a string" });
     };
     let stream = match top.stream.map(RawValue::get) {
@@ -161,7 +164,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for TopLevel<'a> {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
                 let mut top = TopLevel::default();
-                while let Some(Key(key)) = map.next_key()? {
+                while let Some(Str(key)) = map.next_key()? {
                     let (slot, name) = match &*key {
                         "model" => (&mut top.model, "model"),
                         "stream" => (&mut top.stream, "stream"),
@@ -279,7 +282,9 @@ mod tests {
         assert_eq!(seen(r#"{"model":null}"#).unwrap_err().param(), Some("model"));
         assert_eq!(seen(r#"{"model":"m","stream":"true"}"#).unwrap_err().param(), Some("stream"));
         assert_eq!(peek(b"{\"model\":\"\xff\"}"), Err(PeekError::NotUtf8 { at: 10 }));
-        for bad in ["", "{\"model\":\"m\"", "{\"model\":\"m\"} x", "{\"model\":\"m\",\"a\":secret}", "{\"model\":\"m\",}"] {
+        for bad in
+            ["", "{\"model\":\"m\"", "{\"model\":\"m\"} x", "{\"model\":\"m\",\"a\":secret}", "{\"model\":\"m\",}"]
+        {
             let error = seen(bad).unwrap_err();
             assert!(matches!(error, PeekError::NotJson { line: 0..=1, .. }), "{bad}: {error:?}");
             assert!(!error.to_string().contains("secret"));
@@ -306,8 +311,14 @@ mod tests {
     fn the_newer_limit_wins_where_both_are_given() {
         for (body, wanted) in [
             (r#"{"max_tokens":1,"model":"m","max_completion_tokens":2}"#, r#"{"model":"g","max_completion_tokens":2}"#),
-            (r#"{"model":"m","max_completion_tokens":2 , "max_tokens": 1 }"#, r#"{"model":"g","max_completion_tokens":2  }"#),
-            (r#"{"max_completion_tokens":2,"max_tokens":1 ,"model":"m"}"#, r#"{"max_completion_tokens":2,"model":"g"}"#),
+            (
+                r#"{"model":"m","max_completion_tokens":2 , "max_tokens": 1 }"#,
+                r#"{"model":"g","max_completion_tokens":2  }"#,
+            ),
+            (
+                r#"{"max_completion_tokens":2,"max_tokens":1 ,"model":"m"}"#,
+                r#"{"max_completion_tokens":2,"model":"g"}"#,
+            ),
         ] {
             assert_eq!(for_gpt(body), wanted);
         }

@@ -26,17 +26,24 @@ enum Meaning {
 #[derive(Debug)]
 pub struct StreamWatch {
     dialect: Dialect,
-    /// Beginning of a line whose end has not come, at most [`ERROR_BYTES_MAX`].
-    line: Vec<u8>,
-    line_is_open: bool,
+    place: Place,
     name: Vec<u8>,
     event_has_data: bool,
-    after_return: bool,
-    at_event_boundary: bool,
     content_started: bool,
     finished: bool,
     error: Option<Vec<u8>>,
     events: u64,
+}
+
+/// Where in the stream the last byte stands.
+#[derive(Debug)]
+struct Place {
+    /// Beginning of a line whose end has not come, at most [`ERROR_BYTES_MAX`].
+    line: Vec<u8>,
+    line_is_open: bool,
+    /// The last byte was a carriage return, so a line feed that follows belongs to it.
+    after_return: bool,
+    at_event_boundary: bool,
 }
 
 /// Longest `event:` value that is remembered, in bytes; all that have a meaning are shorter.
@@ -45,14 +52,12 @@ const NAME_BYTES_MAX: usize = 64;
 impl StreamWatch {
     /// Starts to watch a stream of `dialect`.
     pub const fn new(dialect: Dialect) -> Self {
+        let place = Place { line: Vec::new(), line_is_open: false, after_return: false, at_event_boundary: true };
         Self {
             dialect,
-            line: Vec::new(),
-            line_is_open: false,
+            place,
             name: Vec::new(),
             event_has_data: false,
-            after_return: false,
-            at_event_boundary: true,
             content_started: false,
             finished: false,
             error: None,
@@ -63,17 +68,17 @@ impl StreamWatch {
     /// Looks at the next bytes.
     pub fn feed(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
-            if std::mem::take(&mut self.after_return) && bytes[0] == b'\n' {
+            if std::mem::take(&mut self.place.after_return) && bytes[0] == b'\n' {
                 bytes = &bytes[1..];
                 continue;
             }
             let Some(end) = memchr2(b'\n', b'\r', bytes) else {
-                self.carry(bytes);
+                self.place.carry(bytes);
                 return;
             };
-            self.after_return = bytes[end] == b'\r';
-            if self.line_is_open {
-                self.carry(&bytes[..end]);
+            self.place.after_return = bytes[end] == b'\r';
+            if self.place.line_is_open {
+                self.place.carry(&bytes[..end]);
                 self.carried_line_ends();
             } else {
                 self.line_ends(&bytes[..end.min(ERROR_BYTES_MAX)]);
@@ -85,7 +90,7 @@ impl StreamWatch {
     /// Takes notice that the upstream sends nothing more. Its last line may lack an end, but counts only where its data
     /// is visibly whole, at most [`ERROR_BYTES_MAX`]: a cut-off stream must never look finished.
     pub fn finish(&mut self) {
-        if self.line_is_open && is_whole(sse::field(&self.line).1) {
+        if self.place.line_is_open && is_whole(sse::field(&self.place.line).1) {
             self.carried_line_ends();
         }
     }
@@ -108,7 +113,7 @@ impl StreamWatch {
 
     /// Returns whether an event may be put in here without tearing another one apart.
     pub const fn at_event_boundary(&self) -> bool {
-        self.at_event_boundary
+        self.place.at_event_boundary
     }
 
     /// Returns the number of events with data so far, which in Responses is the next `sequence_number`.
@@ -116,19 +121,12 @@ impl StreamWatch {
         self.events
     }
 
-    fn carry(&mut self, bytes: &[u8]) {
-        let room = ERROR_BYTES_MAX - self.line.len();
-        self.line.extend_from_slice(&bytes[..bytes.len().min(room)]);
-        self.line_is_open = true;
-        self.at_event_boundary = false;
-    }
-
     fn carried_line_ends(&mut self) {
-        let line = std::mem::take(&mut self.line);
+        let line = std::mem::take(&mut self.place.line);
         self.line_ends(&line);
-        self.line = line;
-        self.line.clear();
-        self.line_is_open = false;
+        self.place.line = line;
+        self.place.line.clear();
+        self.place.line_is_open = false;
     }
 
     /// Takes the beginning of a line that is complete.
@@ -136,10 +134,10 @@ impl StreamWatch {
         if line.is_empty() {
             self.name.clear();
             self.event_has_data = false;
-            self.at_event_boundary = true;
+            self.place.at_event_boundary = true;
             return;
         }
-        self.at_event_boundary = false;
+        self.place.at_event_boundary = false;
         match sse::field(line) {
             (b"event", value) => {
                 self.name.clear();
@@ -181,6 +179,15 @@ impl StreamWatch {
 
     fn name_or_type<'a>(&'a self, data: &'a [u8]) -> &'a [u8] {
         if self.name.is_empty() { json::top_level_str(data, b"type").unwrap_or_default() } else { &self.name }
+    }
+}
+
+impl Place {
+    fn carry(&mut self, bytes: &[u8]) {
+        let room = ERROR_BYTES_MAX - self.line.len();
+        self.line.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        self.line_is_open = true;
+        self.at_event_boundary = false;
     }
 }
 
@@ -345,7 +352,7 @@ mod tests {
         watch.feed(b"event: error\ndata: {\"type\":\"error\",\"x\":\"");
         for _ in 0..100 {
             watch.feed(&[b'x'; 4096]);
-            assert!(watch.line.capacity() <= 2 * ERROR_BYTES_MAX);
+            assert!(watch.place.line.capacity() <= 2 * ERROR_BYTES_MAX);
         }
         watch.feed(b"\"}\n\n");
         let kept = watch.error().unwrap().len();
@@ -376,7 +383,8 @@ mod tests {
         for (dialect, wire) in
             [(Dialect::Messages, MESSAGES), (Dialect::Responses, RESPONSES), (Dialect::ChatCompletions, CHAT)]
         {
-            let wire = format!("{wire}event: error\r\ndata: {{\"error\":{{\"message\":\"caf\u{e9}\"}}}}\r\n\r\ndata: x");
+            let wire =
+                format!("{wire}event: error\r\ndata: {{\"error\":{{\"message\":\"caf\u{e9}\"}}}}\r\n\r\ndata: x");
             for seed in 0..300 {
                 let mut rng = StdRng::seed_from_u64(seed);
                 let (mut cut, mut fed) = (StreamWatch::new(dialect), 0);
