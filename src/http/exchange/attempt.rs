@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::account::lease::Lease;
 use crate::domain::fault::{Reason, Scope};
-use crate::domain::model::{Dialect, Thinking};
+use crate::domain::model::Dialect;
 use crate::gitlab::error::{Call, CallError, classify, of_read_error, of_send_error};
 use crate::gitlab::gateway::{self, GatewayPath};
 use crate::gitlab::upstream::{ReadError, Reply};
@@ -34,8 +34,6 @@ const ERROR_BYTES_MAX: usize = 256 * 1024;
 /// answered by another account.
 const PRELUDE_BYTES_MAX: usize = 64 * 1024;
 const PRELUDE_TIME_MAX: Duration = Duration::from_secs(5);
-/// What a model may say at most that the catalogue does not know, in tokens.
-const OUTPUT_TOKENS_UNKNOWN: u32 = 32_000;
 
 /// What goes upstream, and how the answer comes back.
 struct Prepared {
@@ -101,8 +99,8 @@ fn prepare(door: &Door, incoming: &Incoming, lease: &Lease) -> Result<Prepared, 
             let entry = door.parts.catalogue.entry(lease.model());
             let target = Target {
                 model,
-                output_tokens_max: entry.map_or(OUTPUT_TOKENS_UNKNOWN, |entry| entry.output_tokens),
-                thinking: entry.map_or(Thinking::Adaptive, |entry| entry.thinking),
+                output_tokens_max: entry.map(|entry| u64::from(entry.output_tokens)),
+                thinking: entry.map(|entry| entry.thinking),
                 accepts_sampling: entry.is_some_and(|entry| entry.accepts_sampling),
             };
             let translated = translation.request(&incoming.body, &target).map_err(|refusal| ApiError::BadRequest {

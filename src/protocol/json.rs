@@ -1,0 +1,196 @@
+//! What every dialect needs of JSON beyond `serde_json`: writing that cannot fail, a look at a top-level member without
+//! parsing the rest, and structs that remember the names of the members they do not know.
+
+use memchr::memchr2;
+use serde::Serialize;
+
+/// Appends `value` as compact JSON.
+pub(super) fn write(out: &mut Vec<u8>, value: &(impl Serialize + ?Sized)) {
+    #[expect(
+        clippy::expect_used,
+        reason = "our own types have string keys and no fallible Serialize, and a Vec takes all"
+    )]
+    serde_json::to_writer(out, value).expect("a value of our own types is always JSON");
+}
+
+/// Returns `value` as compact JSON.
+pub(super) fn to_vec(value: &impl Serialize) -> Vec<u8> {
+    let mut out = Vec::with_capacity(256);
+    write(&mut out, value);
+    out
+}
+
+/// Returns what a reader of JSON expected and where, without the content it met instead: `serde_json` quotes that.
+pub(super) fn complaint(error: &serde_json::Error) -> String {
+    let (line, column) = (error.line(), error.column());
+    let text = error.to_string();
+    let wanted = text.rsplit_once("expected ").map(|(_, wanted)| wanted.split(" at line ").next().unwrap_or(wanted));
+    match wanted {
+        Some(wanted) if error.is_data() => format!("expected {wanted} at line {line} column {column}"),
+        _ => format!("not valid at line {line} column {column}"),
+    }
+}
+
+/// Returns the text of an object from the value of its top-level member `key` on, or `None` where it has no such
+/// member. Reads no further than that member, so `object` may be cut off after it. Keys written with escapes are not
+/// recognised; no vendor writes them.
+pub(super) fn top_level<'a>(object: &'a [u8], key: &[u8]) -> Option<&'a [u8]> {
+    let mut rest = object.trim_ascii_start().strip_prefix(b"{")?;
+    loop {
+        let member = rest.trim_ascii_start().strip_prefix(b"\"")?;
+        let (name, after) = split_string(member)?;
+        let value = after.trim_ascii_start().strip_prefix(b":")?.trim_ascii_start();
+        if name == key {
+            return Some(value);
+        }
+        rest = skip_value(value)?.trim_ascii_start().strip_prefix(b",")?;
+    }
+}
+
+/// Returns the raw text of the top-level member `key` where it is a string without escapes.
+pub(super) fn top_level_str<'a>(object: &'a [u8], key: &[u8]) -> Option<&'a [u8]> {
+    let text = top_level(object, key)?.strip_prefix(b"\"")?;
+    split_string(text).map(|(text, _)| text)
+}
+
+/// Splits after the quote that ends a string; `text` begins behind the opening one.
+fn split_string(text: &[u8]) -> Option<(&[u8], &[u8])> {
+    let mut at = 0;
+    loop {
+        let found = at + memchr2(b'"', b'\\', text.get(at..)?)?;
+        if text[found] == b'"' {
+            return Some((&text[..found], &text[found + 1..]));
+        }
+        at = found + 2;
+    }
+}
+
+/// Returns what follows the value that `text` begins with: a comma or a closing bracket, or nothing of what is cut off.
+fn skip_value(text: &[u8]) -> Option<&[u8]> {
+    let mut depth = 0_usize;
+    let mut rest = text;
+    loop {
+        let (&first, after) = rest.split_first()?;
+        match first {
+            b',' | b'}' | b']' if depth == 0 => return Some(rest),
+            b'"' => {
+                rest = split_string(after)?.1;
+                continue;
+            }
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => depth -= 1,
+            _ => {}
+        }
+        rest = after;
+    }
+}
+
+/// Most names of unknown members that are kept per object.
+pub(super) const UNKNOWN_MAX: usize = 64;
+
+/// Defines a struct of optional members that borrows from the body, reads `null` as absent, and keeps the names of all
+/// other members in `unknown`: they are never sent on, but the client is told.
+///
+/// `#[serde(flatten)]` could do the same, but it copies every value, and raw JSON cannot be read through it.
+macro_rules! members {
+    ($(#[$meta:meta])* $vis:vis struct $name:ident<$lt:lifetime> { $($key:literal => $field:ident: $ty:ty,)* }) => {
+        $(#[$meta])*
+        #[derive(Debug, Default)]
+        $vis struct $name<$lt> {
+            $(pub(super) $field: Option<$ty>,)*
+            pub(super) unknown: Vec<std::borrow::Cow<$lt, str>>,
+        }
+
+        impl<'de: $lt, $lt> serde::Deserialize<'de> for $name<$lt> {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                struct Members<$lt>(std::marker::PhantomData<&$lt ()>);
+
+                impl<'de: $lt, $lt> serde::de::Visitor<'de> for Members<$lt> {
+                    type Value = $name<$lt>;
+
+                    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                        f.write_str("an object")
+                    }
+
+                    fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                        let mut members = $name::default();
+                        while let Some(crate::protocol::json::Str(key)) = map.next_key()? {
+                            match &*key {
+                                $($key => members.$field = map.next_value()?,)*
+                                _ => {
+                                    let is_given = map.next_value::<Option<serde::de::IgnoredAny>>()?.is_some();
+                                    if is_given && members.unknown.len() < crate::protocol::json::UNKNOWN_MAX {
+                                        members.unknown.push(key);
+                                    }
+                                }
+                            }
+                        }
+                        Ok(members)
+                    }
+                }
+
+                deserializer.deserialize_map(Members(std::marker::PhantomData))
+            }
+        }
+    };
+}
+pub(super) use members;
+
+/// Text that is borrowed from the body where it has no escapes, which a bare `Option<Cow<str>>` never is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(transparent)]
+pub(super) struct Str<'a>(#[serde(borrow)] pub(super) std::borrow::Cow<'a, str>);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_top_level_member_is_found_behind_nested_ones_of_the_same_name() {
+        let object = br#" { "a" : {"type":"inner","b":["}",{"type":1}]}, "n":-1.5e3,"t":true,"s":"\"type\":\\" , "type" : "outer", "#;
+        assert_eq!(top_level_str(object, b"type"), Some(&b"outer"[..]));
+        assert_eq!(top_level(object, b"n").map(|value| &value[..4]), Some(&b"-1.5"[..]));
+        assert_eq!(top_level(object, b"b"), None);
+    }
+
+    #[test]
+    fn garbage_has_no_members() {
+        for text in [
+            "",
+            "{",
+            "{}",
+            "[\"type\",\"x\"]",
+            "{\"type\"",
+            "{\"a\":\"b",
+            "{\"a\":[1,2",
+            "{\"a\" \"b\"}",
+            "\\\"",
+            "{\"a\":\"\\",
+        ] {
+            assert_eq!(top_level(text.as_bytes(), b"type"), None, "{text}");
+        }
+    }
+
+    members! {
+        struct Sample<'a> {
+            "a" => a: Str<'a>,
+        }
+    }
+
+    #[test]
+    fn members_are_borrowed_and_the_names_of_others_kept_unless_they_are_null() {
+        let sample: Sample<'_> = serde_json::from_str(r#"{"b":[1],"a":"x","c":null,"d":{}}"#).unwrap();
+        assert!(matches!(sample.a, Some(Str(std::borrow::Cow::Borrowed("x")))));
+        assert_eq!(sample.unknown, ["b", "d"]);
+        let sample: Sample<'_> = serde_json::from_str(r#"{"a":null}"#).unwrap();
+        assert!(sample.a.is_none() && sample.unknown.is_empty());
+    }
+
+    #[test]
+    fn a_complaint_says_what_was_expected_and_never_quotes_what_came() {
+        let error = serde_json::from_str::<u32>("\"my secret\"").unwrap_err();
+        assert_eq!(complaint(&error), "expected u32 at line 1 column 11");
+        let error = serde_json::from_str::<u32>("[").unwrap_err();
+        assert!(!complaint(&error).contains("secret"));
+    }
+}

@@ -1,0 +1,18 @@
+//! The translators: what the three APIs say, and how to say the same in another one.
+//!
+//! Sans-IO: bytes in, bytes out. No async, no clock, no sockets, and nothing but `crate::domain` is imported, so every
+//! translation can be replayed from a file. Everything works incrementally and is bounded by named constants.
+//!
+//! Same API on both sides: [`passthrough`] replaces the model name and leaves every other byte alone. Different APIs:
+//! [`translate`] decodes the client's request into [`canonical`], encodes it for the upstream, and takes the answer the
+//! same way back. Deliberately not here: which account serves, HTTP statuses and headers (`http` owns them), heartbeats.
+
+pub mod anthropic_messages;
+pub mod canonical;
+pub mod error;
+mod json;
+pub mod loss;
+pub mod openai_chat;
+pub mod passthrough;
+pub mod sse;
+pub mod translate;

@@ -1,0 +1,235 @@
+use serde_json::{Value, json};
+
+use super::*;
+use crate::protocol::canonical::Image;
+
+fn refused(body: &Value) -> Refusal {
+    request(body.to_string().as_bytes()).unwrap_err()
+}
+
+/// Returns a request that says "hi" with some more members.
+fn hi(more: &Value) -> Value {
+    let mut body = json!({"model": "m", "messages": [{"role": "user", "content": "hi"}]});
+    body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    body
+}
+
+fn dropped(body: &Value) -> Vec<String> {
+    request(body.to_string().as_bytes()).unwrap().dropped.paths().to_vec()
+}
+
+fn with<T>(more: &Value, look: impl FnOnce(Decoded<'_>) -> T) -> T {
+    look(request(hi(more).to_string().as_bytes()).unwrap())
+}
+
+#[test]
+fn messages_become_turns_in_their_order() {
+    let body = json!({"model": "m", "stream": true, "messages": [
+        {"role": "system", "content": "s"},
+        {"role": "developer", "content": [{"type": "text", "text": "d1"}, {"type": "text", "text": "d2"}]},
+        {"role": "user", "content": [
+            {"type": "text", "text": "look"},
+            {"type": "image_url", "image_url": {"url": "https://x/y.png", "detail": "high"}},
+            {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}},
+        ]},
+        {"role": "assistant", "content": null, "refusal": "no"},
+        {"role": "assistant", "content": [{"type": "refusal", "refusal": "never"}]},
+        {"role": "system", "content": "later"},
+        {"role": "user", "content": "caf\u{e9} \"q\""},
+    ]})
+    .to_string();
+    let decoded = request(body.as_bytes()).unwrap();
+    let text = |text: &'static str| Block::Text(text.into());
+    let png = Image::Inline { media_type: "image/png", base64: "AAAA".into() };
+    let turns = vec![
+        Turn { role: Role::System, blocks: vec![text("s")] },
+        Turn { role: Role::System, blocks: vec![text("d1"), text("d2")] },
+        Turn {
+            role: Role::User,
+            blocks: vec![text("look"), Block::Image(Image::Url("https://x/y.png".into())), Block::Image(png)],
+        },
+        Turn { role: Role::Assistant, blocks: vec![text("no")] },
+        Turn { role: Role::Assistant, blocks: vec![text("never")] },
+        Turn { role: Role::System, blocks: vec![text("later")] },
+        Turn { role: Role::User, blocks: vec![text("caf\u{e9} \"q\"")] },
+    ];
+    assert_eq!(decoded.conversation, Conversation { turns, settings: Settings::default(), stream: true });
+    assert_eq!((decoded.include_usage, decoded.dropped.header()), (false, None));
+}
+
+#[test]
+fn text_without_escapes_is_borrowed_from_the_body() {
+    let body =
+        br#"{"messages":[{"role":"user","content":[{"type":"text","text":"abc"}]},{"role":"user","content":"d"}]}"#;
+    let decoded = request(body).unwrap();
+    for turn in decoded.conversation.turns {
+        assert!(matches!(turn.blocks[..], [Block::Text(Cow::Borrowed(_))]), "{turn:?}");
+    }
+}
+
+#[test]
+fn what_cannot_be_carried_is_refused_by_its_path() {
+    let function = json!({"type": "function", "function": {"name": "f"}});
+    for (more, param) in [
+        (json!({"tools": [function]}), "tools"),
+        (json!({"functions": [{"name": "f"}]}), "functions"),
+        (json!({"response_format": {"type": "json_object"}}), "response_format"),
+        (json!({"response_format": {"type": "json_schema", "json_schema": {"name": "a"}}}), "response_format"),
+        (json!({"n": 2}), "n"),
+        (json!({"logprobs": true}), "logprobs"),
+        (json!({"modalities": ["text", "audio"]}), "modalities"),
+        (json!({"audio": {"voice": "alloy", "format": "mp3"}}), "audio"),
+        (json!({"max_tokens": 0}), "max_tokens"),
+        (json!({"max_completion_tokens": 0, "max_tokens": 5}), "max_completion_tokens"),
+        (json!({"messages": []}), "messages"),
+        (json!({"messages": [{"role": "user", "content": " "}]}), "messages"),
+    ] {
+        let refusal = refused(&hi(&more));
+        assert_eq!(refusal.param.as_deref(), Some(param), "{more}");
+        assert!(refusal.message.contains(&format!("`{param}`")), "{}", refusal.message);
+    }
+    let refusal = refused(&hi(&json!({"tools": [function]})));
+    assert!(refusal.message.contains("use /v1/messages for this model"), "{}", refusal.message);
+}
+
+#[test]
+fn messages_and_parts_that_cannot_be_carried_are_refused_by_their_path() {
+    let image = json!({"type": "image_url", "image_url": {"url": "https://x"}});
+    for (message, param) in [
+        (json!({"role": "tool", "tool_call_id": "c", "content": "r"}), "messages[1].role"),
+        (json!({"role": "function", "name": "f", "content": "r"}), "messages[1].role"),
+        (json!({"role": "robot", "content": "x"}), "messages[1].role"),
+        (json!({"content": "x"}), "messages[1].role"),
+        (json!({"role": "assistant", "tool_calls": [{"id": "c"}]}), "messages[1].tool_calls"),
+        (json!({"role": "assistant", "function_call": {"name": "f"}}), "messages[1].function_call"),
+        (json!({"role": "assistant", "audio": {"id": "a"}}), "messages[1].audio"),
+        (json!({"role": "user", "content": [{"type": "input_audio", "input_audio": {}}]}), "messages[1].content[0]"),
+        (
+            json!({"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "file"}]}),
+            "messages[1].content[1]",
+        ),
+        (json!({"role": "user", "content": [{"text": "a"}]}), "messages[1].content[0].type"),
+        (json!({"role": "user", "content": [{"type": "text"}]}), "messages[1].content[0].text"),
+        (json!({"role": "system", "content": [image]}), "messages[1].content[0]"),
+        (
+            json!({"role": "user", "content": [{"type": "image_url", "image_url": {"url": "ftp://x"}}]}),
+            "messages[1].content[0].image_url.url",
+        ),
+    ] {
+        let body = json!({"messages": [{"role": "user", "content": "hi"}, message]});
+        assert_eq!(refused(&body).param.as_deref(), Some(param), "{message}");
+    }
+}
+
+#[test]
+fn what_changes_nothing_is_not_spoken_of() {
+    let silent = json!({
+        "tools": [], "functions": [], "tool_choice": "auto", "function_call": "none", "parallel_tool_calls": false,
+        "response_format": {"type": "text"}, "n": 1, "logprobs": false, "modalities": ["text"], "audio": null,
+        "presence_penalty": 0, "frequency_penalty": 0.0, "logit_bias": {}, "seed": null, "service_tier": "flex",
+        "store": true, "metadata": {"a": "b"}, "verbosity": "low", "prediction": {"type": "content", "content": "x"},
+        "prompt_cache_key": "k", "prompt_cache_retention": "24h", "stream_options": {"include_obfuscation": false},
+        "messages": [
+            {"role": "user", "content": [{"type": "text", "text": "hi", "cache_control": {"type": "ephemeral"}}]},
+            {"role": "assistant", "content": "ok", "reasoning_content": "hm", "annotations": [], "tool_calls": []},
+        ],
+    });
+    assert_eq!(dropped(&hi(&silent)), [""; 0]);
+}
+
+#[test]
+fn what_may_change_the_answer_is_named() {
+    let lossy = json!({
+        "seed": 7, "presence_penalty": 0.5, "frequency_penalty": -0.5, "logit_bias": {"50256": -100},
+        "top_logprobs": 3, "web_search_options": {}, "moderation": {}, "reasoning_effort": "extreme", "top_k": 5,
+        "messages": [
+            {"role": "user", "name": "ann", "content": [{"type": "text", "text": "a", "odd": 1}]},
+            {"role": "user", "name": "bob", "content": "b", "weight": 0},
+        ],
+    });
+    let mut named = dropped(&hi(&lossy));
+    named.sort_unstable();
+    let wanted = [
+        "frequency_penalty",
+        "logit_bias",
+        "messages[].content[].odd",
+        "messages[].name",
+        "messages[].weight",
+        "moderation",
+        "presence_penalty",
+        "reasoning_effort",
+        "seed",
+        "top_k",
+        "top_logprobs",
+        "web_search_options",
+    ];
+    assert_eq!(named, wanted);
+}
+
+#[test]
+fn the_newer_name_of_a_setting_wins() {
+    with(&json!({"max_tokens": 1, "max_completion_tokens": 2, "user": "u", "safety_identifier": "s"}), |decoded| {
+        let settings = decoded.conversation.settings;
+        assert_eq!((settings.output_tokens_max, settings.user.as_deref()), (Some(2), Some("s")));
+    });
+    with(&json!({"max_tokens": 1, "user": "u"}), |decoded| {
+        let settings = decoded.conversation.settings;
+        assert_eq!((settings.output_tokens_max, settings.user.as_deref()), (Some(1), Some("u")));
+    });
+}
+
+#[test]
+fn settings_are_read() {
+    with(
+        &json!({"stop": ["a", "b"], "temperature": 1.5, "top_p": 0.5, "stream_options": {"include_usage": true}}),
+        |decoded| {
+            let settings = decoded.conversation.settings;
+            assert_eq!((settings.stop.len(), settings.temperature, settings.top_p), (2, Some(1.5), Some(0.5)));
+            assert!(decoded.include_usage);
+        },
+    );
+    with(&json!({"stop": "a"}), |decoded| assert_eq!(decoded.conversation.settings.stop, ["a"]));
+    for (word, effort) in [
+        ("none", Effort::None),
+        ("minimal", Effort::Minimal),
+        ("low", Effort::Low),
+        ("medium", Effort::Medium),
+        ("high", Effort::High),
+        ("xhigh", Effort::Max),
+        ("max", Effort::Max),
+    ] {
+        with(&json!({"reasoning_effort": word}), |decoded| {
+            assert_eq!(decoded.conversation.settings.effort, Some(effort));
+        });
+    }
+}
+
+#[test]
+fn a_body_of_the_wrong_form_is_refused_with_its_place_and_without_content() {
+    for (body, words) in [
+        (r#"{"messages":"secret"}"#, "expected a sequence at line 1 column"),
+        (r#"{"messages":[{"role":"user","content":{"secret":1}}]}"#, "expected a string or a list at line 1"),
+        (r#"{"messages":[],"temperature":"secret"}"#, "expected f64"),
+        (r#"{"messages":[secret"#, "not valid at line 1 column 14"),
+        ("[]", "expected an object"),
+    ] {
+        let refusal = request(body.as_bytes()).unwrap_err();
+        assert!(refusal.message.contains(words) && !refusal.message.contains("secret"), "{}", refusal.message);
+    }
+}
+
+#[test]
+fn a_small_body_cannot_become_much_memory() {
+    let many = |item: &str, count: usize| vec![item; count].join(",");
+    for (body, words) in [
+        (format!(r#"{{"messages":[{}]}}"#, many("{}", 1_000_001)), "more than 1000000 JSON objects"),
+        (format!(r#"{{"messages":[{}]}}"#, many(r#"{"role":"user"}"#, 100_001)), "more than 100000 members"),
+        (
+            format!(r#"{{"stop":[{}],"messages":[{{"role":"user","content":"hi"}}]}}"#, many("\"\"", 100_001)),
+            "no Chat Completions request",
+        ),
+    ] {
+        let refusal = request(body.as_bytes()).unwrap_err();
+        assert!(refusal.message.contains(words), "{}", refusal.message);
+    }
+}

@@ -1,0 +1,35 @@
+//! `OpenAI` Chat Completions, as what a client speaks: requests come in, answers and chunks go out.
+//!
+//! Refused until they can be carried: tools, legacy functions, tool messages, structured output, files, audio, more than
+//! one choice, log probabilities.
+//!
+//! Named in `x-duopool-dropped`: `seed`, `logit_bias`, penalties other than 0, `top_logprobs`, `web_search_options`,
+//! `moderation`, `messages[].name`, what the model cannot be asked for (`temperature`, `top_p`, `stop`,
+//! `reasoning_effort`), and every member that is not known.
+//!
+//! Left out without a word, as they only tune cost, speed or bookkeeping: `service_tier`, `store`, `metadata`,
+//! `verbosity`, `prediction`, `prompt_cache_*`, `cache_control`, an image's `detail`,
+//! `stream_options.include_obfuscation`; tool choices without tools; and `reasoning_content`, `annotations` of earlier
+//! answers, which the upstream cannot take back.
+
+mod decode;
+mod encode;
+mod image;
+mod stream;
+mod wire;
+
+pub use decode::{Decoded, request};
+pub use encode::answer;
+pub use stream::ChunkWriter;
+
+use crate::protocol::canonical::Unmet;
+
+/// Returns what Chat Completions calls a setting.
+pub const fn path(unmet: Unmet) -> &'static str {
+    match unmet {
+        Unmet::Temperature => "temperature",
+        Unmet::TopP => "top_p",
+        Unmet::Stop => "stop",
+        Unmet::Effort => "reasoning_effort",
+    }
+}
