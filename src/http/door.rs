@@ -38,8 +38,6 @@ pub(crate) struct DoorSettings {
     pub(crate) admin_remote: bool,
     /// Port on which operators may come from other machines, if there is one of its own.
     pub(crate) admin_port: Option<u16>,
-    /// Whether a listener is reachable from other machines.
-    pub(crate) public: bool,
 }
 
 /// What every worker's door is built from.

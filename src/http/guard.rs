@@ -104,8 +104,11 @@ fn client(request: &ServiceRequest, door: &Door) -> Result<(), Refusal> {
 fn operator(request: &ServiceRequest, door: &Door) -> Result<(), Refusal> {
     let settings = door.settings();
     let refuse = |why: &str| Err(Refusal::Forbidden(why.to_owned()));
-    let here = request.peer_addr().is_some_and(|peer| peer.ip().to_canonical().is_loopback());
-    let own_port = settings.admin_port == Some(request.app_config().local_addr().port());
+    let listener = request.app_config().local_addr();
+    // A server on one address of this machine is reached from that same address by the machine itself.
+    let is_here = |peer: std::net::SocketAddr| peer.ip().to_canonical().is_loopback() || peer.ip() == listener.ip();
+    let here = request.peer_addr().is_some_and(is_here);
+    let own_port = settings.admin_port == Some(listener.port());
     if !here && !settings.admin_remote && !own_port {
         return refuse("the admin API answers this machine only; set admin_listen or admin_remote to change that");
     }
