@@ -1,2 +1,3 @@
 //! duopool.
 pub mod domain;
+pub mod simulator;
