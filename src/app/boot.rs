@@ -81,7 +81,7 @@ pub(super) fn admin_key(config: &Config) -> Result<Secret<String>, StartError> {
 }
 
 /// Reads the admin key that a server made in `data_dir`.
-pub(crate) fn read_admin_key(data_dir: &Path) -> io::Result<Secret<String>> {
+pub(super) fn read_admin_key(data_dir: &Path) -> io::Result<Secret<String>> {
     let text = fs::read_to_string(data_dir.join(ADMIN_KEY_FILE))?;
     let key = text.trim();
     if key.is_empty() {

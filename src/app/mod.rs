@@ -21,8 +21,8 @@ use tracing::{info, warn};
 use crate::access::Access;
 use crate::account::login::POOL_DEFAULT;
 use crate::account::registry::Published;
-use crate::config::{Config, ModelFallback};
-use crate::domain::catalogue::{Catalogue, CatalogueError};
+use crate::config::{Config, ConfigError, ModelFallback};
+use crate::domain::catalogue::CatalogueError;
 use crate::domain::secret::Secret;
 use crate::domain::time::Clock;
 use crate::gitlab::upstream::{Upstream, UpstreamSettings};
@@ -56,6 +56,9 @@ pub enum Mode {
 /// Why an app did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
+    /// A setting cannot be used.
+    #[error("{0}")]
+    Config(#[from] ConfigError),
     /// The address is taken or not ours.
     #[error("cannot listen on {address}: {source}")]
     Listen {
@@ -262,7 +265,10 @@ impl Running {
     }
 }
 
-/// Loads the catalogue that `config` names.
-pub fn load_catalogue(config: &Config) -> Result<Catalogue, StartError> {
-    boot::catalogue(config)
+/// Returns the operators' key of the server that has `config`'s data folder open.
+pub fn admin_key_of(config: &Config) -> io::Result<Secret<String>> {
+    match &config.admin_key {
+        Some(key) => Ok(key.clone()),
+        None => boot::read_admin_key(&config.data_dir),
+    }
 }

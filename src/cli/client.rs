@@ -51,6 +51,12 @@ impl Client {
         Ok(Self { upstream, address, key, embedded: Some(running) })
     }
 
+    /// Speaks to an app whose address and key are known.
+    pub(super) fn to(running: &Running) -> Self {
+        let upstream = Upstream::new(&UpstreamSettings::with_web_roots(CONNECT_MAX));
+        Self { upstream, address: running.admin_address(), key: running.admin_key().clone(), embedded: None }
+    }
+
     /// Returns where the server is, if it is not this command itself.
     pub(super) fn server(&self) -> Option<SocketAddr> {
         self.embedded.is_none().then_some(self.address)

@@ -1,0 +1,73 @@
+//! `duopool demo`.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use clap::Args;
+use serde_json::json;
+
+use crate::account::view::AccountView;
+use crate::app::{self, Mode, StartError};
+use crate::cli::client::Client;
+use crate::cli::output;
+use crate::cli::serve::interrupted;
+use crate::config::{Config, Layer};
+use crate::domain::time::SystemClock;
+use crate::simulator;
+
+/// Where the demo listens if it may.
+const LISTEN_DEFAULT: &str = "127.0.0.1:8080";
+
+/// Shows duopool at work: a simulated GitLab with three accounts, one of them out of credit, and duopool in front of it.
+#[derive(Debug, Args)]
+pub(super) struct Demo {
+    /// Loopback address and port for clients [default: 127.0.0.1:8080, or a free port where that is taken]
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<SocketAddr>,
+}
+
+impl Demo {
+    pub(super) async fn run(self) -> anyhow::Result<()> {
+        let folder = tempfile::tempdir().context("a folder for the demo's data")?;
+        let simulated = simulator::start(simulator::Settings::default()).await.context("the simulated GitLab")?;
+        let running = match self.listen {
+            Some(address) => start(folder.path(), &address.to_string()).await?,
+            None => match start(folder.path(), LISTEN_DEFAULT).await {
+                Err(StartError::Listen { .. }) => start(folder.path(), "127.0.0.1:0").await?,
+                result => result?,
+            },
+        };
+        let client = Client::to(&running);
+        for account in simulated.handle.accounts() {
+            let request = json!({
+                "base_url": simulated.url(),
+                "personal_access_token": account.token.expose(),
+                "label": account.username,
+            });
+            client.post::<AccountView>("/admin/v1/accounts", &request).await?;
+        }
+        welcome(running.address())?;
+        interrupted().await?;
+        output::line("\nstopping; running answers may finish")?;
+        running.stop().await;
+        simulated.stop().await;
+        Ok(())
+    }
+}
+
+/// Starts duopool with nothing but defaults: neither the environment nor a file of this machine counts.
+async fn start(data_dir: &std::path::Path, listen: &str) -> Result<app::Running, StartError> {
+    let layer = Layer {
+        data_dir: Some(data_dir.to_owned()),
+        listen: Some(listen.to_owned()),
+        ..Layer::default()
+    };
+    let config = Config::check(layer)?;
+    app::start(config, Mode::Private, Arc::new(SystemClock)).await
+}
+
+fn welcome(address: SocketAddr) -> anyhow::Result<()> {
+    let text = include_str!("demo.txt").replace("{url}", &format!("http://{address}"));
+    output::line(text.trim_end())
+}
