@@ -14,7 +14,8 @@ pub struct UnknownAccount(pub String);
 
 /// Controls a running simulator, from any thread.
 ///
-/// Closures that are handed in run while the state is locked: they must not call the handle. The waiting functions have no deadline of their own; a test that may wait in vain puts its own around them.
+/// Closures that are handed in run while the state is locked: they must not call the handle. The waiting functions
+/// have no deadline of their own; a test that may wait in vain puts its own around them.
 #[derive(Clone, Debug)]
 pub struct SimulatorHandle {
     pub(crate) shared: Arc<Shared>,

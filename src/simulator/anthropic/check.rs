@@ -132,8 +132,8 @@ fn sampling(body: &Value, known: &Known) -> Result<(), String> {
 
 fn thinking(body: &Value, known: &Known, endpoint: Endpoint) -> Result<(), String> {
     let effort = body.get("output_config").and_then(|config| json::text(config, "effort"));
-    if effort.is_some_and(|effort| !matches!(effort, "low" | "medium" | "high" | "xhigh" | "max")) {
-        return Err("output_config.effort: Input should be 'low', 'medium', 'high', 'xhigh' or 'max'".to_owned());
+    if let Some(effort) = effort {
+        check_effort(effort, known)?;
     }
     let Some(thinking) = body.get("thinking") else { return Ok(()) };
     match (json::kind(thinking), known.thinking) {
@@ -166,6 +166,25 @@ fn thinking(body: &Value, known: &Known, endpoint: Endpoint) -> Result<(), Strin
         return Err("`top_k` must be unset when thinking is enabled.".to_owned());
     }
     Ok(())
+}
+
+fn check_effort(effort: &str, known: &Known) -> Result<(), String> {
+    if !matches!(effort, "low" | "medium" | "high" | "xhigh" | "max") {
+        return Err("output_config.effort: Input should be 'low', 'medium', 'high', 'xhigh' or 'max'".to_owned());
+    }
+    let levels: &[&str] = match known.thinking {
+        Thinking::Adaptive => return Ok(()),
+        Thinking::Both => &["high", "low", "max", "medium"],
+        Thinking::Manual if known.name.starts_with("claude-opus") => &["high", "low", "medium"],
+        Thinking::Manual | Thinking::Effort => {
+            return Err("This model does not support the effort parameter.".to_owned());
+        }
+    };
+    if levels.contains(&effort) {
+        return Ok(());
+    }
+    let levels = levels.join(", ");
+    Err(format!("This model does not support effort level '{effort}'. Supported levels: {levels}."))
 }
 
 fn budget(body: &Value, thinking: &Value, endpoint: Endpoint) -> Result<(), String> {
@@ -219,7 +238,7 @@ fn tools(body: &Value) -> Result<(), String> {
 }
 
 fn server_tool(index: usize, kind: &str) -> Result<(), String> {
-    const KINDS: [&str; 9] = [
+    const KINDS: [&str; 10] = [
         "web_search_",
         "web_fetch_",
         "code_execution_",
@@ -229,6 +248,7 @@ fn server_tool(index: usize, kind: &str) -> Result<(), String> {
         "memory_",
         "tool_search_",
         "mcp_toolset",
+        "advisor_",
     ];
     if KINDS.iter().any(|known| kind.starts_with(known)) {
         return Ok(());

@@ -9,7 +9,7 @@ use crate::simulator::json;
 use crate::simulator::mind;
 use crate::simulator::models::Known;
 
-const BLOCKS: [&str; 19] = [
+const BLOCKS: [&str; 22] = [
     "text",
     "image",
     "document",
@@ -29,6 +29,9 @@ const BLOCKS: [&str; 19] = [
     "mcp_tool_result",
     "container_upload",
     "tool_reference",
+    "tool_addition",
+    "tool_removal",
+    "advisor_tool_result",
 ];
 const TEXT_MEMBERS: [&str; 4] = ["type", "text", "cache_control", "citations"];
 

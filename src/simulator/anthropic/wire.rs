@@ -59,6 +59,7 @@ impl Message {
             "content": self.blocks,
             "stop_reason": self.stop_reason,
             "stop_sequence": self.stop_sequence,
+            "stop_details": null,
             "usage": self.usage(self.output_tokens),
         })
     }
@@ -77,7 +78,11 @@ impl Message {
         // The real one comes after the first block's start.
         let ping = events.len().min(2);
         events.insert(ping, event(&json!({ "type": "ping" })));
-        let delta = json!({ "stop_reason": self.stop_reason, "stop_sequence": self.stop_sequence });
+        let delta = json!({
+            "stop_reason": self.stop_reason,
+            "stop_sequence": self.stop_sequence,
+            "stop_details": null,
+        });
         let usage = json!({
             "input_tokens": self.input_tokens,
             "cache_creation_input_tokens": self.cache_write_tokens,

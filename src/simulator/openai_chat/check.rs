@@ -69,6 +69,9 @@ fn parameters(body: &Value) -> Result<(), Answer> {
     }
     let refused = ["stop", "logprobs", "top_logprobs", "logit_bias", "presence_penalty", "frequency_penalty"];
     openai::no_sampling(body, &refused)?;
+    if json::has(body, "web_search_options") {
+        return Err(invalid("Web search options not supported with this model.", "web_search_options", None));
+    }
     for key in ["temperature", "top_p", "n"] {
         let value = body.get(key).and_then(Value::as_f64).unwrap_or(1.0);
         if (value - 1.0).abs() > f64::EPSILON {
@@ -173,7 +176,12 @@ fn content(message: &Value, index: usize, has_calls: bool) -> Result<(), Answer>
     }
     for (at, part) in json::list(message, "content").iter().enumerate() {
         let kind = json::kind(part);
-        if !matches!(kind, "text" | "image_url" | "input_audio" | "file" | "refusal") {
+        if kind == "input_audio" {
+            let param = format!("messages[{index}]");
+            let told = "Content blocks are expected to be either text or image_url type.";
+            return Err(invalid(&format!("Invalid '{param}'. {told}"), &param, Some("invalid_value")));
+        }
+        if !matches!(kind, "text" | "image_url" | "file" | "refusal") {
             let told = format!(
                 "Invalid value: '{kind}'. Supported values are: 'text', 'image_url', 'input_audio', 'refusal', and 'file'."
             );

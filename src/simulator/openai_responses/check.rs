@@ -79,7 +79,25 @@ pub(super) fn request(body: &Value) -> Result<(), Answer> {
     for (index, item) in items.iter().enumerate() {
         check_item(item, &format!("input[{index}]"))?;
     }
-    pairs(items)
+    pairs(items)?;
+    followed(items)
+}
+
+/// A reasoning item that names itself must come before what it led to.
+fn followed(items: &[Value]) -> Result<(), Answer> {
+    for (index, item) in items.iter().enumerate() {
+        let Some(id) = json::text(item, "id").filter(|_| item_kind(item) == "reasoning") else { continue };
+        let next = items[index..].iter().find(|item| item_kind(item) != "reasoning");
+        let led_to = next.is_some_and(|item| match item_kind(item) {
+            "message" => json::text(item, "role") == Some("assistant"),
+            kind => !kind.ends_with("_output"),
+        });
+        if !led_to {
+            let told = format!("Item '{id}' of type 'reasoning' was provided without its required following item.");
+            return Err(invalid(&told, "input", None));
+        }
+    }
+    Ok(())
 }
 
 fn parameters(body: &Value) -> Result<(), Answer> {

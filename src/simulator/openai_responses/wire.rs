@@ -25,6 +25,10 @@ impl Events {
     fn push(&mut self, kind: &str, mut data: Value) {
         data["type"] = json!(kind);
         data["sequence_number"] = json!(self.list.len());
+        if data.get("delta").is_some() {
+            // Padding that hides the length of what a model says; clients ignore it.
+            data["obfuscation"] = json!("simulated");
+        }
         self.list.push(Bytes::from(format!("event: {kind}\ndata: {data}\n\n")));
     }
 }
@@ -188,7 +192,7 @@ fn item_events(events: &mut Events, index: usize, item: &Value) {
                 let data = json!({ "item_id": id, "output_index": index, "delta": delta });
                 events.push("response.function_call_arguments.delta", data);
             }
-            let data = json!({ "item_id": id, "output_index": index, "name": item["name"], "arguments": arguments });
+            let data = json!({ "item_id": id, "output_index": index, "arguments": arguments });
             events.push("response.function_call_arguments.done", data);
         }
         _ => {

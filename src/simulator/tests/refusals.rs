@@ -1,6 +1,8 @@
 use serde_json::{Value, json};
 
 use super::{ADA, CHAT, MESSAGES, RESPONSES, Rig, and, message, read};
+use crate::simulator::mind;
+use crate::simulator::openai::ENCRYPTED_PREFIX;
 
 fn turns(messages: &Value) -> Value {
     and(&message("x"), &json!({ "messages": messages }))
@@ -61,6 +63,10 @@ async fn anthropic_refuses_what_it_does_not_take() {
             opus(&json!({ "thinking": { "type": "enabled", "budget_tokens": 2_000 } })),
             "\"thinking.type.enabled\" is not supported for this model.",
         ),
+        (
+            and(&message("x"), &json!({ "output_config": { "effort": "xhigh" } })),
+            "This model does not support effort level 'xhigh'. Supported levels: high, low, max, medium.",
+        ),
         (opus(&json!({ "temperature": 0.2 })), "`temperature` is deprecated for this model."),
         (
             and(&message("x"), &json!({ "thinking": { "type": "enabled", "budget_tokens": 1_024 } })),
@@ -101,6 +107,7 @@ async fn openai_refuses_what_responses_do_not_take() {
     let rig = Rig::new().await;
     let held = rig.mint(ADA).await;
     let base = json!({ "model": "gpt-5.4-mini", "input": "x" });
+    let sealed = mind::seal(ENCRYPTED_PREFIX, "a thought");
     let item = |item: Value| json!({ "input": [item] });
     let function = |more: Value| json!({ "tools": [and(&json!({ "type": "function", "name": "f" }), &more)] });
     let cases = [
@@ -129,6 +136,10 @@ async fn openai_refuses_what_responses_do_not_take() {
         (
             item(json!({ "type": "function_call", "id": "toolu_1", "call_id": "c", "name": "f", "arguments": "{}" })),
             "Invalid 'input[0].id': 'toolu_1'. Expected an ID that begins with 'fc'.",
+        ),
+        (
+            item(json!({ "type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": sealed })),
+            "Item 'rs_1' of type 'reasoning' was provided without its required following item.",
         ),
         (item(json!({ "type": "item_reference", "id": "msg_1" })), "Item with id 'msg_1' not found."),
         (function(json!({ "parameters": { "type": "string" } })), "Invalid schema for function 'f': schema must be"),
@@ -186,6 +197,10 @@ async fn openai_refuses_what_chat_completions_do_not_take() {
             "Invalid value: 'input_text'.",
         ),
         (json!({ "tools": [{ "type": "function", "name": "f" }] }), "Missing required parameter: 'tools[0].function'."),
+        (
+            json!({ "messages": [{ "role": "user", "content": [{ "type": "input_audio", "input_audio": {} }] }] }),
+            "Invalid 'messages[0]'. Content blocks are expected to be either text or image_url type.",
+        ),
         (json!({ "tool_choice": "auto" }), "Invalid value for 'tool_choice'"),
     ];
     for (more, told) in cases {
