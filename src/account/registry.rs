@@ -11,8 +11,8 @@ use actix::{
 use arc_swap::ArcSwap;
 use tracing::{error, info};
 
-use crate::account::actor::{Office, Relogin};
 pub(crate) use crate::account::actor::{AccountActor, AccountSettings};
+use crate::account::actor::{Office, Relogin};
 use crate::account::api::{Retire, Snapshot, SnapshotChanged, Table};
 use crate::account::lease::Gauge;
 use crate::account::login::{self, Checked, LoginError, NewAccount, probe_model};
@@ -118,7 +118,11 @@ impl RegistryActor {
 
     /// Starts an account's actor with what `furnish` adds to it. A gauge that is there stays in use, so that requests in
     /// flight are counted on.
-    fn start_account(&mut self, record: AccountRecord, furnish: impl FnOnce(AccountRecord, Office, Arc<Gauge>) -> AccountActor) {
+    fn start_account(
+        &mut self,
+        record: AccountRecord,
+        furnish: impl FnOnce(AccountRecord, Office, Arc<Gauge>) -> AccountActor,
+    ) {
         let id = record.id.clone();
         let gauge = self.entries.get(&id).map(|entry| Arc::clone(&entry.gauge)).unwrap_or_default();
         let address = furnish(record, self.office.clone(), Arc::clone(&gauge)).start();
@@ -141,7 +145,8 @@ impl RegistryActor {
 
     /// Starts accounts afresh whose actors died: a panic leaves the address dead, and the others alive.
     fn watch(&mut self, ctx: &mut Context<Self>) {
-        let dead: Vec<_> = self.entries.iter().filter(|(_, e)| !e.address.connected()).map(|(id, _)| id.clone()).collect();
+        let dead: Vec<_> =
+            self.entries.iter().filter(|(_, e)| !e.address.connected()).map(|(id, _)| id.clone()).collect();
         if dead.is_empty() {
             return;
         }

@@ -247,7 +247,11 @@ impl Running {
         self.drain.start();
         let stopping = actix_web::rt::spawn(self.server.stop(true));
         if timeout(self.drain_time, self.drain.empty()).await.is_err() {
-            warn!(open = self.drain.open(), "ending {} requests that are not done after the drain time", self.drain.open());
+            warn!(
+                open = self.drain.open(),
+                "ending {} requests that are not done after the drain time",
+                self.drain.open()
+            );
             self.drain.end();
             // Those that cannot say their last words, as to a client that reads nothing, are cut.
             drop(timeout(LAST_WORDS, self.drain.empty()).await);

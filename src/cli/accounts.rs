@@ -103,7 +103,10 @@ fn describe(account: &AccountView) -> anyhow::Result<()> {
         ("offered", account.models.join(", ")),
         ("not routable", account.unroutable_models.join(", ")),
         ("credit group", optional(&account.credit_group)),
-        ("token", format!("scopes {}, expires {}", account.token_scopes.join(", "), optional(&account.token_expires_on))),
+        (
+            "token",
+            format!("scopes {}, expires {}", account.token_scopes.join(", "), optional(&account.token_expires_on)),
+        ),
         ("credential", format!("number {}, ends {}", account.grant_generation, optional(&account.grant_expires_at))),
         ("added", account.added_at.clone()),
     ];

@@ -96,7 +96,8 @@ impl Client {
             bail!("the server answered with status {status}");
         };
         let said = if problem.detail.is_empty() { problem.title } else { problem.detail };
-        if problem.fix.is_empty() { bail!("{said}") } else { bail!("{said}; to mend it: {}", problem.fix) }
+        let fix = if problem.fix.is_empty() { String::new() } else { format!("; to mend it: {}", problem.fix) };
+        bail!("{said}{fix}")
     }
 }
 

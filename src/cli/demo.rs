@@ -31,10 +31,18 @@ impl Demo {
     pub(super) async fn run(self) -> anyhow::Result<()> {
         let folder = tempfile::tempdir().context("a folder for the demo's data")?;
         let simulated = simulator::start(simulator::Settings::default()).await.context("the simulated GitLab")?;
+        let layer = |listen: &str| Layer {
+            data_dir: Some(folder.path().to_owned()),
+            listen: Some(listen.to_owned()),
+            gitlab_base_url: Some(simulated.url()),
+            // An account out of credit is not told the gateway by GitLab, and must not go looking outside for it.
+            gitlab_ai_gateway_url: Some(simulated.gateway_url()),
+            ..Layer::default()
+        };
         let running = match self.listen {
-            Some(address) => start(folder.path(), &address.to_string()).await?,
-            None => match start(folder.path(), LISTEN_DEFAULT).await {
-                Err(StartError::Listen { .. }) => start(folder.path(), "127.0.0.1:0").await?,
+            Some(address) => start(layer(&address.to_string())).await?,
+            None => match start(layer(LISTEN_DEFAULT)).await {
+                Err(StartError::Listen { .. }) => start(layer("127.0.0.1:0")).await?,
                 result => result?,
             },
         };
@@ -56,15 +64,9 @@ impl Demo {
     }
 }
 
-/// Starts duopool with nothing but defaults: neither the environment nor a file of this machine counts.
-async fn start(data_dir: &std::path::Path, listen: &str) -> Result<app::Running, StartError> {
-    let layer = Layer {
-        data_dir: Some(data_dir.to_owned()),
-        listen: Some(listen.to_owned()),
-        ..Layer::default()
-    };
-    let config = Config::check(layer)?;
-    app::start(config, Mode::Private, Arc::new(SystemClock)).await
+/// Starts duopool with nothing but `layer`: neither the environment nor a file of this machine counts.
+async fn start(layer: Layer) -> Result<app::Running, StartError> {
+    app::start(Config::check(&layer)?, Mode::Private, Arc::new(SystemClock)).await
 }
 
 fn welcome(address: SocketAddr) -> anyhow::Result<()> {

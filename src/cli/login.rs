@@ -19,14 +19,23 @@ const TOKEN_BYTES_MAX: u64 = 4 * 1024;
 /// Adds an account. The token is never a flag, where other users of the machine could read it.
 #[derive(Debug, Args)]
 pub(super) struct Login {
-    /// Takes a personal access token, from GITLAB_PERSONAL_ACCESS_TOKEN or standard input
-    #[arg(long, required = true)]
+    #[arg(
+        help = "Takes a personal access token, from GITLAB_PERSONAL_ACCESS_TOKEN or standard input",
+        long,
+        required = true
+    )]
     pat: bool,
-    /// Root of the GitLab instance [env: GITLAB_BASE_URL] [default: https://gitlab.com]
-    #[arg(long, value_name = "URL")]
+    #[arg(
+        help = "Root of the GitLab instance [env: GITLAB_BASE_URL] [default: https://gitlab.com]",
+        long,
+        value_name = "URL"
+    )]
     base_url: Option<String>,
-    /// The AI gateway, where GitLab does not name the right one [env: GITLAB_AI_GATEWAY_URL]
-    #[arg(long, value_name = "URL")]
+    #[arg(
+        help = "The AI gateway, where GitLab does not name the right one [env: GITLAB_AI_GATEWAY_URL]",
+        long,
+        value_name = "URL"
+    )]
     gateway_url: Option<String>,
     /// A name for people
     #[arg(long)]

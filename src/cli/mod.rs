@@ -34,14 +34,26 @@ pub struct Cli {
 /// Settings that every command takes. Those that are absent come from the environment and `duopool.toml`.
 #[derive(Debug, Args)]
 struct Settings {
-    /// Settings file [env: DUOPOOL_CONFIG] [default: duopool.toml, if it is there]
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(
+        help = "Settings file [env: DUOPOOL_CONFIG] [default: duopool.toml, if it is there]",
+        long,
+        global = true,
+        value_name = "FILE"
+    )]
     config: Option<PathBuf>,
-    /// Folder for accounts and keys [env: DUOPOOL_DATA_DIR] [default: ~/.local/share/duopool]
-    #[arg(long, global = true, value_name = "DIR")]
+    #[arg(
+        help = "Folder for accounts and keys [env: DUOPOOL_DATA_DIR] [default: ~/.local/share/duopool]",
+        long,
+        global = true,
+        value_name = "DIR"
+    )]
     data_dir: Option<PathBuf>,
-    /// What to log, such as `debug` or `duopool=debug,warn` [env: DUOPOOL_LOG] [default: info]
-    #[arg(long, global = true, value_name = "FILTER")]
+    #[arg(
+        help = "What to log, such as `debug` or `duopool=debug,warn` [env: DUOPOOL_LOG] [default: info]",
+        long,
+        global = true,
+        value_name = "FILTER"
+    )]
     log: Option<String>,
 }
 
@@ -73,7 +85,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
         _ => None,
     };
     let Settings { config, data_dir, log } = cli.settings;
-    let layer = Layer { config, data_dir, log, listen, ..Layer::default() };
+    let layer = Layer { config, listen, data_dir, log, ..Layer::default() };
     // The demo and the simulator take nothing from this machine: they work, and work alike, wherever they are started.
     let system = actix_web::rt::System::new();
     match cli.command {

@@ -13,8 +13,11 @@ use crate::domain::time::SystemClock;
 /// Runs the server until it is told to stop.
 #[derive(Debug, Args)]
 pub(super) struct Serve {
-    /// Address and port for clients [env: DUOPOOL_LISTEN] [default: 127.0.0.1:8080]
-    #[arg(long, value_name = "ADDRESS")]
+    #[arg(
+        help = "Address and port for clients [env: DUOPOOL_LISTEN] [default: 127.0.0.1:8080]",
+        long,
+        value_name = "ADDRESS"
+    )]
     pub(super) listen: Option<String>,
 }
 

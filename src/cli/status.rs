@@ -17,7 +17,9 @@ pub(super) async fn run(json: output::Json, config: Config) -> anyhow::Result<()
     }
     let Some(address) = server else {
         let accounts = status.accounts;
-        return output::line(&format!("no server runs; {accounts} account(s) are stored. Start it with `duopool serve`"));
+        return output::line(&format!(
+            "no server runs; {accounts} account(s) are stored. Start it with `duopool serve`"
+        ));
     };
     output::line(&format!("duopool {} serves on http://{address}", status.version))?;
     output::line(&format!("  accounts: {} of {} can serve", status.serving, status.accounts))?;

@@ -109,7 +109,8 @@ pub(super) fn from_file(asked: Option<&Path>) -> Result<Layer, ConfigError> {
     };
     toml::from_str(&text).map_err(|error| {
         // The error's own display quotes the line, which may hold a key.
-        let line = error.span().map_or(1, |span| text[..span.start.min(text.len())].lines().count().max(1));
+        let line =
+            error.span().map_or(1, |span| text.bytes().take(span.start).filter(|byte| *byte == b'\n').count() + 1);
         ConfigError::Syntax { path: path.to_owned(), problem: format!("line {line}: {}", error.message()) }
     })
 }

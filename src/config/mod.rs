@@ -151,16 +151,19 @@ impl Config {
         let environment = layer::from_environment(|name| std::env::var(name).ok())?;
         let asked = flags.config.clone().or_else(|| environment.config.clone());
         let file = layer::from_file(asked.as_deref())?;
-        Self::check(flags.or(environment).or(file))
+        Self::check(&flags.or(environment).or(file))
     }
 
     /// Checks `layer`, and fills what it leaves open with defaults.
-    pub fn check(layer: Layer) -> Result<Self, ConfigError> {
+    pub fn check(layer: &Layer) -> Result<Self, ConfigError> {
         let listen: SocketAddr = parsed("listen", layer.listen.as_deref().unwrap_or(LISTEN_DEFAULT))?;
         let admin_listen = layer.admin_listen.as_deref().map(|text| parsed("admin_listen", text)).transpose()?;
         let client_keys = layer.client_keys.clone().unwrap_or_default();
         if client_keys.iter().chain(&layer.admin_key).any(|key| key.expose().len() < KEY_CHARS_MIN) {
-            return Err(value("client_keys, admin_key", format!("a key must have at least {KEY_CHARS_MIN} characters")));
+            return Err(value(
+                "client_keys, admin_key",
+                format!("a key must have at least {KEY_CHARS_MIN} characters"),
+            ));
         }
         if !listen.ip().is_loopback() && client_keys.is_empty() {
             return Err(value(
@@ -173,7 +176,7 @@ impl Config {
             listen,
             admin_listen,
             admin_remote: layer.admin_remote.unwrap_or(false),
-            hosts: hosts(&layer, listen)?,
+            hosts: hosts(layer, listen)?,
             data_dir: layer.data_dir.clone().map_or_else(default_data_dir, Ok)?,
             log: layer.log.clone(),
             log_json: log_format(layer.log_format.as_deref())?,
@@ -184,8 +187,8 @@ impl Config {
             model: layer.model.as_deref().map(model).transpose()?,
             model_fallback: fallback(layer.model_fallback.as_deref())?,
             models_file: layer.models_file.clone(),
-            limits: limits(&layer)?,
-            gitlab: gitlab(&layer)?,
+            limits: limits(layer)?,
+            gitlab: gitlab(layer)?,
             effective: serde_json::Value::Null,
         };
         config.effective = config.describe();

@@ -26,7 +26,7 @@ fn the_environment_sets_texts_numbers_switches_and_lists() {
         ("GITLAB_BASE_URL", "https://git.example.com/gitlab/"),
         ("DUOPOOL_MODEL", ""),
     ]);
-    let config = Config::check(with_data_dir(layer.unwrap())).unwrap();
+    let config = Config::check(&with_data_dir(layer.unwrap())).unwrap();
     assert_eq!((config.limits.drain, config.admin_remote), (Duration::from_secs(7), true));
     assert_eq!(config.hosts, ["127.0.0.1", "a.example.com", "b.example.com"]);
     assert_eq!(config.gitlab.base_url.as_str(), "https://git.example.com/gitlab");
@@ -36,10 +36,10 @@ fn the_environment_sets_texts_numbers_switches_and_lists() {
 #[test]
 fn a_server_that_others_can_reach_needs_a_client_key() {
     let open = Layer { listen: Some("0.0.0.0:8080".to_owned()), ..Layer::default() };
-    let error = Config::check(with_data_dir(open.clone())).unwrap_err();
+    let error = Config::check(&with_data_dir(open.clone())).unwrap_err();
     assert!(error.to_string().contains("client key"), "{error}");
     let key = Secret::new("a-long-enough-key".to_owned());
-    assert!(Config::check(with_data_dir(Layer { client_keys: Some(vec![key]), ..open })).is_ok());
+    assert!(Config::check(&with_data_dir(Layer { client_keys: Some(vec![key]), ..open })).is_ok());
 }
 
 #[test]
@@ -53,7 +53,7 @@ fn a_wrong_value_is_named_and_a_secret_is_not_shown() {
         (environment(&[("DUOPOOL_CLIENT_KEYS", "short-secret")]), "at least 16"),
     ];
     for (layer, words) in cases {
-        let error = layer.and_then(|layer| Config::check(with_data_dir(layer))).unwrap_err().to_string();
+        let error = layer.and_then(|layer| Config::check(&with_data_dir(layer))).unwrap_err().to_string();
         assert!(error.contains(words), "{error} should say {words}");
         assert!(!error.contains("short-secret"), "{error}");
     }
@@ -79,7 +79,7 @@ fn effective_settings_mask_what_is_secret() {
         client_keys: secret().map(|key| vec![key]),
         ..Layer::default()
     };
-    let config = Config::check(with_data_dir(layer)).unwrap();
+    let config = Config::check(&with_data_dir(layer)).unwrap();
     let shown = format!("{} {config:?}", config.effective);
     assert!(!shown.contains("very-secret-value"), "{shown}");
 }

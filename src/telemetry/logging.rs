@@ -19,7 +19,8 @@ pub(crate) enum Format {
 /// # Errors
 /// A sentence that says what is wrong with the filter.
 pub(crate) fn start(filter: Option<&str>, format: Format) -> Result<(), String> {
-    let filter = EnvFilter::try_new(filter.unwrap_or(FILTER_DEFAULT)).map_err(|error| format!("the log filter {error}"))?;
+    let filter =
+        EnvFilter::try_new(filter.unwrap_or(FILTER_DEFAULT)).map_err(|error| format!("the log filter {error}"))?;
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
     // A second start, as in tests that run several servers in one process, keeps the first.
     let started = match format {

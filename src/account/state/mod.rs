@@ -18,21 +18,21 @@ use crate::gitlab::gateway::Grant;
 
 /// A grant is renewed between one and two of these before its end, so that accounts that were minted together do not
 /// renew together. Source: grants live about an hour (`expires_at` of direct access).
-const LEAD: Duration = Duration::from_secs(5 * 60);
+const LEAD: Duration = Duration::from_mins(5);
 /// Of a short grant, at most this share is given up to the lead.
 const LEAD_SHARE: u32 = 4;
 /// Mints per user within [`BUDGET_WINDOW`]: the stricter of GitLab's documented limits for direct access.
 const BUDGET_MINTS: usize = 10;
-const BUDGET_WINDOW: Duration = Duration::from_secs(5 * 60);
+const BUDGET_WINDOW: Duration = Duration::from_mins(5);
 /// First wait after a fault of unknown length; doubles with each further one.
 const BACKOFF_FIRST: Duration = Duration::from_secs(2);
-const BACKOFF_MAX: Duration = Duration::from_secs(5 * 60);
+const BACKOFF_MAX: Duration = Duration::from_mins(5);
 /// How often it is looked whether a person has mended what only a person can mend.
-const FIXED_YET: Duration = Duration::from_secs(15 * 60);
+const FIXED_YET: Duration = Duration::from_mins(15);
 /// Two models out of credit mean that the account is.
 const MODELS_MEAN_ACCOUNT: usize = 2;
 /// Models are asked for anew this often, give or take a tenth.
-const DISCOVERY_EVERY: Duration = Duration::from_secs(60 * 60);
+const DISCOVERY_EVERY: Duration = Duration::from_hours(1);
 /// Models that may be blocked one by one; beyond, the one that ends first is forgotten. Bounds memory.
 const MODEL_BLOCKS_MAX: usize = 64;
 

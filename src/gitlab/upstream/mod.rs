@@ -25,10 +25,10 @@ use crate::domain::endpoint::{AddressPolicy, EndpointError};
 /// in front of GitLab keep idle connections, so that a stale one is rare.
 const IDLE_CONNECTION_MAX: Duration = Duration::from_secs(15);
 /// A connection is retired after this time, so that changes of DNS are followed.
-const CONNECTION_LIFE_MAX: Duration = Duration::from_secs(300);
+const CONNECTION_LIFE_MAX: Duration = Duration::from_mins(5);
 /// A reused connection that the other side had closed already fails within this time; a later failure may be an
 /// upstream that worked on the request, which must not be sent twice.
-const STALE_WITHIN: Duration = Duration::from_millis(1_000);
+const STALE_WITHIN: Duration = Duration::from_secs(1);
 
 /// How duopool names itself, always.
 pub(crate) const AGENT: &str = concat!("duopool/", env!("CARGO_PKG_VERSION"));
@@ -247,7 +247,9 @@ async fn connect(host: &str, port: u16) -> Result<TcpStream, TcpConnectError> {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     let found: Vec<SocketAddr> = match bare.parse::<IpAddr>() {
         Ok(ip) => vec![SocketAddr::new(ip, port)],
-        Err(_) => tokio::net::lookup_host((bare, port)).await.map_err(|e| TcpConnectError::Resolver(Box::new(e)))?.collect(),
+        Err(_) => {
+            tokio::net::lookup_host((bare, port)).await.map_err(|e| TcpConnectError::Resolver(Box::new(e)))?.collect()
+        }
     };
     let mut failure = TcpConnectError::NoRecords;
     for address in allowed(bare, found)? {

@@ -21,12 +21,8 @@ pub(crate) fn routes(config: &mut ServiceConfig) {
         .service(at("/v1/status").route(web::get().to(status::status)))
         .service(at("/v1/config").route(web::get().to(status::config)))
         .service(at("/v1/models").route(web::get().to(models::models)))
-        .service(
-            at("/v1/accounts").route(web::get().to(accounts::list)).route(web::post().to(accounts::add)),
-        )
-        .service(
-            at("/v1/accounts/{id}").route(web::get().to(accounts::show)).route(web::delete().to(accounts::remove)),
-        )
+        .service(at("/v1/accounts").route(web::get().to(accounts::list)).route(web::post().to(accounts::add)))
+        .service(at("/v1/accounts/{id}").route(web::get().to(accounts::show)).route(web::delete().to(accounts::remove)))
         .service(at("/v1/accounts/{id}/refresh").route(web::post().to(accounts::refresh)))
         .service(at("/v1/accounts/{id}/test").route(web::post().to(accounts::test)))
         .default_service(web::route().to(nowhere));

@@ -27,7 +27,7 @@ const WAITS_MAX: u32 = 3;
 /// Longest of these waits. Rails itself waits up to 30 s for the token service.
 const WAIT_MAX: std::time::Duration = std::time::Duration::from_secs(35);
 /// When an account comes back that only a person can mend: not soon.
-const UNTIL_FIXED: std::time::Duration = std::time::Duration::from_secs(15 * 60);
+const UNTIL_FIXED: std::time::Duration = std::time::Duration::from_mins(15);
 /// When something comes back of which nothing is known.
 const UNKNOWN_WAIT: std::time::Duration = std::time::Duration::from_secs(2);
 
@@ -167,7 +167,7 @@ impl Journey {
             Hold::UntilFixed => UNTIL_FIXED,
             Hold::None | Hold::Backoff | Hold::UntilMinted => UNKNOWN_WAIT,
         };
-        self.earliest = sooner(self.earliest, (now + wait, reason));
+        self.earliest = Some(sooner(self.earliest, (now + wait, reason)));
     }
 
     /// Says why nobody serves: the true reason and the earliest honest time.
@@ -176,7 +176,9 @@ impl Journey {
             // What the gateway or the provider said is truer than that nobody is left to ask.
             (NoAccount::Exhausted | NoAccount::Blocked { .. }, Some(last)) if is_upstreams(&last) => last,
             (NoAccount::NoModel, Some(last)) => last,
-            (NoAccount::Blocked { reason, until, .. }, _) => no_account(sooner(self.earliest, (until, reason)), now),
+            (NoAccount::Blocked { reason, until, .. }, _) => {
+                no_account(Some(sooner(self.earliest, (until, reason))), now)
+            }
             (NoAccount::Exhausted, _) => no_account(self.earliest, now),
             (NoAccount::Empty, _) => ApiError::EmptyPool,
             (NoAccount::Busy, _) => ApiError::Busy,
@@ -192,14 +194,14 @@ fn no_account(earliest: Option<(Timestamp, Reason)>, now: Timestamp) -> ApiError
 }
 
 /// Returns the earlier of two ends; at the same time, the one that is worth retrying soonest (429, then 503, then 402).
-fn sooner(one: Option<(Timestamp, Reason)>, other: (Timestamp, Reason)) -> Option<(Timestamp, Reason)> {
+fn sooner(one: Option<(Timestamp, Reason)>, other: (Timestamp, Reason)) -> (Timestamp, Reason) {
     let rank = |reason: Reason| match reason {
         Reason::ProviderThrottled | Reason::InstanceThrottled => 0,
         Reason::QuotaExhausted => 2,
         _ => 1,
     };
     let key = |(until, reason): (Timestamp, Reason)| (until, rank(reason));
-    Some(one.filter(|one| key(*one) <= key(other)).unwrap_or(other))
+    one.filter(|one| key(*one) <= key(other)).unwrap_or(other)
 }
 
 fn is_upstreams(error: &ApiError) -> bool {
@@ -218,18 +220,16 @@ fn other_dialect(incoming: &Incoming, model: &ModelName) -> ApiError {
         _ if incoming.dialect == crate::domain::model::Dialect::ChatCompletions => "POST /v1/responses",
         _ => "POST /v1/responses (some GPT models also: /v1/chat/completions)",
     };
-    let message =
-        format!("model `{model}` is not translated to {} yet; use {routes} for it", incoming.dialect);
+    let message = format!("model `{model}` is not translated to {} yet; use {routes} for it", incoming.dialect);
     ApiError::BadRequest { message, param: Some("model".to_owned()) }
 }
 
 fn warn_of(incoming: &Incoming, account: &AccountId, failed: &Failed) {
     let (request, error) = (&incoming.id, &failed.error);
-    match error.fault.scope {
-        Scope::Request => {}
-        _ => warn!(
+    if error.fault.scope != Scope::Request {
+        warn!(
             request.id = %request, account.id = %account, model.id = %failed.model, status = error.status,
             "request `{request}` failed on account `{account}`: {error}"
-        ),
+        );
     }
 }
