@@ -13,11 +13,12 @@ use rand::rngs::StdRng;
 use tracing::{debug, error, info, warn};
 
 use crate::account::api::{Block, Describe, Desk, Discover, News, Renew, Retire, Snapshot, SnapshotChanged, Test};
+use crate::account::checkup;
 use crate::account::lease::Gauge;
 use crate::account::login::probe_model;
 use crate::account::minting::{self, GatewayChoice, Mint};
 use crate::account::state::{Effect, Event, State};
-use crate::account::view::{AccountView, Finding, Signs, TestReport, Trouble};
+use crate::account::view::{AccountView, Signs, TestReport, Trouble};
 use crate::domain::catalogue::Catalogue;
 use crate::domain::endpoint::{GatewayUrl, InstanceUrl};
 use crate::domain::fault::Reason;
@@ -31,7 +32,7 @@ use crate::gitlab::gateway::Grant;
 use crate::gitlab::models::{self, Available};
 use crate::gitlab::rest::Session;
 use crate::gitlab::upstream::Upstream;
-use crate::gitlab::{error::Call, error::classify, identity};
+use crate::gitlab::{error::Call, error::classify};
 use crate::store::{AccountRecord, Credential, GrantRecord, GrantSource, PutAccount, PutGrant, StoreActor};
 
 /// How often deadlines are compared with wall time. Short, so that a laptop that wakes up renews at once.
@@ -449,31 +450,9 @@ impl Handler<Test> for AccountActor {
         let grant = self.state.grant().cloned();
         Box::pin(async move {
             let session = Session { upstream: &office.upstream, instance: &instance, token: &token };
-            let token = identity::of_token(session, office.clock.now()).await.map(|_| ());
-            let mut findings = vec![finding("token", "GitLab accepts the token", token)];
-            if let (true, Some(grant)) = (findings[0].ok, grant) {
-                let counted = minting::count_tokens(&office.upstream, &grant, &probe_model(&office.catalogue)).await;
-                findings.push(finding("gateway", "the AI gateway accepts the credential", counted));
-            } else if findings[0].ok {
-                findings.push(finding("gateway", "", Err(missing())));
-            }
-            TestReport { ok: findings.iter().all(|finding| finding.ok), findings }
+            checkup::run(session, grant.as_deref(), &probe_model(&office.catalogue), office.clock.now()).await
         })
     }
-}
-
-fn missing() -> CallError {
-    use crate::domain::fault::{Fault, Hold, Scope};
-    let fault = Fault { scope: Scope::Account, reason: Reason::GrantMissing, hold: Hold::None, curable: true };
-    CallError { fault, status: None, note: String::new() }
-}
-
-fn finding(check: &str, fine: &str, result: Result<(), CallError>) -> Finding {
-    let (ok, message, fix) = match result {
-        Ok(()) => (true, fine.to_owned(), String::new()),
-        Err(error) => (false, error.to_string(), error.fault.reason.fix().to_owned()),
-    };
-    Finding { check: check.to_owned(), ok, message, fix }
 }
 
 impl Handler<Relogin> for AccountActor {
