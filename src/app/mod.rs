@@ -203,7 +203,7 @@ fn serve(
             upstream: Upstream::new(&upstream),
             rng: StdRng::from_rng(&mut rand::rng()).into(),
         });
-        WebApp::new().app_data(door).wrap(middleware::from_fn(crate::http::guard)).configure(crate::http::routes)
+        WebApp::new().app_data(door).wrap(middleware::from_fn(crate::http::identify)).configure(crate::http::routes)
     };
     let mut server = HttpServer::new(factory)
         .workers(if mode == Mode::Embedded { 1 } else { config.workers })
