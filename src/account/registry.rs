@@ -9,6 +9,7 @@ use actix::{
     fut,
 };
 use arc_swap::ArcSwap;
+use futures::channel::oneshot;
 use tracing::{error, info};
 
 pub(crate) use crate::account::actor::{AccountActor, AccountSettings};
@@ -51,6 +52,8 @@ pub(crate) struct RegistryActor {
     published: Published,
     refused: Arc<Refused>,
     entries: BTreeMap<AccountId, Entry>,
+    /// Accounts that are being stored for the first time, and further logins of theirs that wait for that.
+    enrolling: BTreeMap<AccountId, Vec<oneshot::Sender<()>>>,
     contents: Option<Contents>,
     publishing: bool,
 }
@@ -110,6 +113,7 @@ impl RegistryActor {
                 published: parts.published,
                 refused: Arc::default(),
                 entries: BTreeMap::new(),
+                enrolling: BTreeMap::new(),
                 contents: Some(parts.contents),
                 publishing: false,
             }
@@ -172,15 +176,22 @@ impl RegistryActor {
     }
 
     /// Stores and starts an account that passed its checks, or hands a known one its new token.
-    fn admit(&mut self, new: &NewAccount, checked: Checked) -> ResponseActFuture<Self, Result<AccountId, LoginError>> {
-        let record = checked.record(new, self.office.clock.now());
+    ///
+    /// Of several logins of one account at the same time, the first adds it and the others find it known.
+    fn admit(&mut self, new: NewAccount, checked: Checked) -> ResponseActFuture<Self, Result<AccountId, LoginError>> {
+        let record = checked.record(&new, self.office.clock.now());
         let id = record.id.clone();
+        if let Some(waiting) = self.enrolling.get_mut(&id) {
+            let (waiter, enrolled) = oneshot::channel();
+            waiting.push(waiter);
+            return Box::pin(enrolled.into_actor(self).then(|_, actor, _| actor.admit(new, checked)));
+        }
         let Some(entry) = self.entries.get(&id) else { return self.enrol(record, checked) };
         if !new.renew {
             return Box::pin(fut::ready(Err(LoginError::Known(id))));
         }
         let relogin = Relogin {
-            credential: checked.credential(new),
+            credential: checked.credential(&new),
             username: checked.identity.username,
             gateway_url: new.gateway_url.clone(),
             mint: checked.mint,
@@ -199,16 +210,15 @@ impl RegistryActor {
         checked: Checked,
     ) -> ResponseActFuture<Self, Result<AccountId, LoginError>> {
         let id = record.id.clone();
+        self.enrolling.insert(id.clone(), Vec::new());
         let saving = self.office.store.send(PutAccount(record.clone())).into_actor(self);
         Box::pin(saving.map(move |result, actor, _| {
+            // Dropped, they wake those that wait.
+            drop(actor.enrolling.remove(&id));
             match result {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => return Err(LoginError::Store(error)),
                 Err(_) => return Err(LoginError::Gone),
-            }
-            // Two logins of one account at the same time: the later one wins, as a second login would.
-            if let Some(entry) = actor.entries.get(&id) {
-                entry.address.do_send(Retire);
             }
             info!(account.id = %id, "account `{id}` was added");
             actor.start_account(record, |record, office, gauge| {
@@ -263,7 +273,7 @@ impl Handler<AddAccount> for RegistryActor {
             (new, checked)
         };
         Box::pin(checking.into_actor(self).then(|(new, checked), actor, _| match checked {
-            Ok(checked) => actor.admit(&new, checked),
+            Ok(checked) => actor.admit(new, checked),
             Err(error) => Box::pin(fut::ready(Err(error))),
         }))
     }
