@@ -19,6 +19,7 @@ use crate::domain::secret::Secret;
 use crate::http::admin::problem::Problem;
 use crate::http::body;
 use crate::http::door::Door;
+use crate::http::error::ApiError;
 use crate::http::request_id;
 
 /// A request here has a few hundred bytes.
@@ -71,7 +72,9 @@ pub(crate) async fn list(request: HttpRequest, door: Data<Door>) -> HttpResponse
 #[utoipa::path(post, path = "/admin/v1/accounts", request_body = AddRequest, responses(
     (status = 201, body = AccountView),
     (status = 400, description = "the body is not as described", body = Problem),
+    (status = 408, description = "the body did not arrive in time", body = Problem),
     (status = 409, description = "the account is known", body = Problem),
+    (status = 413, description = "the body is too large", body = Problem),
     (status = 422, description = "a check against GitLab failed; nothing was stored", body = Problem),
     (status = 502, description = "GitLab could not be asked; nothing was stored", body = Problem),
 ))]
@@ -79,7 +82,7 @@ pub(crate) async fn add(request: HttpRequest, payload: Payload, door: Data<Door>
     let id = request_id(&request, &door);
     let new = match body::read(&request, payload, BODY_BYTES_MAX).await {
         Ok(bytes) => parse(&bytes),
-        Err(error) => Err(bad_request(error.message(door.now())).into()),
+        Err(error) => Err(unread(&error).because(error.message(door.now())).into()),
     };
     let new = match new {
         Ok(new) => new,
@@ -182,6 +185,15 @@ fn silent(request: &HttpRequest, door: &Door) -> HttpResponse {
     let id = request_id(request, door);
     error!(request.id = %id, "an account or the registry does not answer");
     Problem::internal().reply(&id)
+}
+
+/// Returns the problem of a body that could not be read.
+fn unread(error: &ApiError) -> Problem {
+    match error {
+        ApiError::TooLarge { .. } => Problem::new(413, "too-large", "The request body is too large"),
+        ApiError::SlowBody => Problem::new(408, "too-slow", "The request body did not arrive in time"),
+        _ => bad_request(""),
+    }
 }
 
 fn bad_request(detail: impl Into<String>) -> Problem {
