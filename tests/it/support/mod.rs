@@ -3,5 +3,5 @@
 mod app;
 mod client;
 
-pub use app::{ADMIN_KEY, TestApp};
+pub use app::{ADMIN_KEY, TestApp, token_of};
 pub use client::{Answer, Event, Open, Request};
