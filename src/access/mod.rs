@@ -10,9 +10,6 @@ use subtle::{Choice, ConstantTimeEq};
 
 use crate::domain::secret::Secret;
 
-/// A key shorter than this could be guessed, in characters.
-pub(crate) const KEY_CHARS_MIN: usize = 16;
-
 /// What a caller may use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Scope {

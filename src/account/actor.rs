@@ -12,9 +12,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use tracing::{debug, error, info, warn};
 
-use crate::account::api::{
-    Block, Describe, Desk, Discover, News, Renew, Retire, Snapshot, SnapshotChanged, Test,
-};
+use crate::account::api::{Block, Describe, Desk, Discover, News, Renew, Retire, Snapshot, SnapshotChanged, Test};
 use crate::account::lease::Gauge;
 use crate::account::login::probe_model;
 use crate::account::minting::{self, GatewayChoice, Mint};
@@ -255,8 +253,12 @@ impl AccountActor {
                 // A grant that was not kept costs one mint after the next start, and nothing else.
                 match saving.await {
                     Ok(Ok(())) => {}
-                    Ok(Err(error)) => warn!(account.id = %account, "the grant of account `{account}` was not stored: {error}"),
-                    Err(error) => warn!(account.id = %account, "the grant of account `{account}` was not stored: {error}"),
+                    Ok(Err(error)) => {
+                        warn!(account.id = %account, "the grant of account `{account}` was not stored: {error}");
+                    }
+                    Err(error) => {
+                        warn!(account.id = %account, "the grant of account `{account}` was not stored: {error}");
+                    }
                 }
             }
             .into_actor(self),
@@ -289,7 +291,8 @@ impl AccountActor {
                 // The last list is kept: GitLab's own list is a hint, and old instances have none.
                 Err(error) => debug!(account.id = %actor.record.id, "the models of account `{}` could not be listed: {error}", actor.record.id),
             }
-            actor.listing.drain(..).for_each(|waiter| drop(waiter.send(())));
+            // A waiter that has left needs no answer.
+            actor.listing.drain(..).for_each(|waiter| waiter.send(()).unwrap_or_default());
             actor.event(Event::Discovered, ctx);
         }));
     }

@@ -202,7 +202,7 @@ pub(crate) mod tests {
             weight: 1,
             max_concurrency: 16,
             enabled: true,
-            grant: Some(grant(NOW + std::time::Duration::from_secs(3_600))),
+            grant: Some(grant(NOW + std::time::Duration::from_hours(1))),
             renewable: true,
             trouble: None,
             block: None,

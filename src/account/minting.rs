@@ -113,7 +113,8 @@ pub(crate) async fn count_tokens(upstream: &Upstream, grant: &Grant, model: &Mod
     if status == 200 && json {
         return Ok(());
     }
-    let body = reply.read(PROBE_BYTES_MAX, PROBE_TIMEOUT).await.map_err(|error| of_read_error(Call::Gateway, &error))?;
+    let body =
+        reply.read(PROBE_BYTES_MAX, PROBE_TIMEOUT).await.map_err(|error| of_read_error(Call::Gateway, &error))?;
     Err(classify(Call::Gateway, status, if json { &body } else { b"" }))
 }
 

@@ -10,7 +10,7 @@ use crate::domain::model::ModelName;
 use crate::domain::time::Timestamp;
 
 /// GitLab's list grows monthly, so a refusal is believed for a day.
-const BELIEVED_FOR: Duration = Duration::from_secs(24 * 60 * 60);
+const BELIEVED_FOR: Duration = Duration::from_hours(24);
 /// Names that one gateway may have refused at a time; the oldest makes room. Bounds what a client can make us remember.
 const PER_GATEWAY_MAX: usize = 256;
 
@@ -56,7 +56,7 @@ mod tests {
         let elsewhere = GatewayUrl::parse("https://gw.example.com").unwrap();
         let refused = Refused::default().with(GatewayUrl::cloud(), model.clone(), now);
         assert!(refused.contains(&GatewayUrl::cloud(), &model, now + Duration::from_secs(86_399)));
-        assert!(!refused.contains(&GatewayUrl::cloud(), &model, now + Duration::from_secs(86_400)));
+        assert!(!refused.contains(&GatewayUrl::cloud(), &model, now + Duration::from_hours(24)));
         assert!(!refused.contains(&elsewhere, &model, now));
     }
 

@@ -173,13 +173,12 @@ impl Signs<'_> {
         match (self.enabled, self.block, self.usable, self.trouble) {
             (false, ..) => Health::Disabled,
             (true, Some(block), ..) if stuck(block) => Health::NeedsAttention,
-            (true, Some(_), ..) => Health::Blocked,
             (true, None, true, None) if self.blocked_models == 0 => Health::Ready,
             (true, None, true, _) => Health::Degraded,
             (true, None, false, Some(trouble)) if stuck(trouble) => Health::NeedsAttention,
             (true, None, false, None) => Health::Starting,
             (true, None, false, Some(_)) if self.minting => Health::Starting,
-            (true, None, false, Some(_)) => Health::Blocked,
+            (true, Some(_), ..) | (true, None, false, Some(_)) => Health::Blocked,
         }
     }
 }

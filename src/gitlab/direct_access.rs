@@ -52,7 +52,10 @@ pub(crate) struct Minted {
 
 impl fmt::Debug for Minted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Minted").field("token", &self.token).field("expires_at", &self.expires_at).finish_non_exhaustive()
+        f.debug_struct("Minted")
+            .field("token", &self.token)
+            .field("expires_at", &self.expires_at)
+            .finish_non_exhaustive()
     }
 }
 
@@ -83,8 +86,7 @@ pub(crate) async fn mint(session: Session<'_>, endpoint: Endpoint) -> Result<Min
 
 /// Returns the fault of an instance that has no direct access for agents.
 pub(crate) fn too_old() -> CallError {
-    let fault =
-        Fault { scope: Scope::Account, reason: Reason::InstanceTooOld, hold: Hold::UntilFixed, curable: true };
+    let fault = Fault { scope: Scope::Account, reason: Reason::InstanceTooOld, hold: Hold::UntilFixed, curable: true };
     CallError { fault, status: None, note: String::new() }
 }
 

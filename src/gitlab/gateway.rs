@@ -63,7 +63,10 @@ pub(crate) struct Grant {
 
 impl fmt::Debug for Grant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Grant").field("generation", &self.generation).field("expires_at", &self.expires_at).finish_non_exhaustive()
+        f.debug_struct("Grant")
+            .field("generation", &self.generation)
+            .field("expires_at", &self.expires_at)
+            .finish_non_exhaustive()
     }
 }
 
@@ -105,7 +108,8 @@ pub(crate) async fn send(
     body: Bytes,
     head_timeout: Duration,
 ) -> Result<Reply, SendError> {
-    let url: Uri = format!("{}{}", grant.gateway, path.path()).parse().map_err(|_| SendError::Connect("bad URL".into()))?;
+    let url: Uri =
+        format!("{}{}", grant.gateway, path.path()).parse().map_err(|_| SendError::Connect("bad URL".into()))?;
     let mut headers = Vec::with_capacity(grant.headers.len() + 4);
     headers.extend(grant.headers.iter().cloned());
     headers.push((CONTENT_TYPE, HeaderValue::from_static("application/json")));

@@ -61,18 +61,18 @@ struct Group {
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
 struct ModelsData {
     ai_chat_available_models: Option<Models>,
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
 struct Models {
-    default_model: Option<Model>,
-    #[serde(default)]
-    selectable_models: Vec<Model>,
-    pinned_model: Option<Model>,
+    #[serde(rename = "defaultModel")]
+    default: Option<Model>,
+    #[serde(default, rename = "selectableModels")]
+    selectable: Vec<Model>,
+    #[serde(rename = "pinnedModel")]
+    pinned: Option<Model>,
 }
 
 #[derive(Deserialize)]
@@ -94,9 +94,9 @@ pub(crate) async fn discover(session: Session<'_>, root_namespace_id: Option<&st
     let reply: Reply<ModelsData> = session.post(Call::Models, PATH, question).await?;
     let models = reply.data.and_then(|data| data.ai_chat_available_models).ok_or_else(nothing)?;
     Ok(Available {
-        pinned: models.pinned_model.map(|model| model.reference),
-        default: models.default_model.map(|model| model.reference),
-        selectable: models.selectable_models.into_iter().take(SELECTABLE_MAX).map(|model| model.reference).collect(),
+        pinned: models.pinned.map(|model| model.reference),
+        default: models.default.map(|model| model.reference),
+        selectable: models.selectable.into_iter().take(SELECTABLE_MAX).map(|model| model.reference).collect(),
     })
 }
 

@@ -38,8 +38,6 @@ pub(crate) struct DoorSettings {
     pub(crate) admin_remote: bool,
     /// Port on which operators may come from other machines, if there is one of its own.
     pub(crate) admin_port: Option<u16>,
-    /// Whether a listener is reachable from other machines.
-    pub(crate) public: bool,
 }
 
 /// What every worker's door is built from.
@@ -92,7 +90,8 @@ pub(crate) fn host_name(authority: &str) -> String {
 
 /// Returns whether a host name or address means this machine.
 pub(crate) fn is_this_machine(host: &str) -> bool {
-    crate::domain::endpoint::is_loopback_name(host) || host.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback())
+    crate::domain::endpoint::is_loopback_name(host)
+        || host.parse::<IpAddr>().is_ok_and(|ip| ip.to_canonical().is_loopback())
 }
 
 #[cfg(test)]
@@ -101,7 +100,9 @@ mod tests {
 
     #[test]
     fn host_names_are_read_without_their_port() {
-        for (text, host) in [("LocalHost:8080", "localhost"), ("[::1]:8080", "::1"), ("a.b.", "a.b"), ("10.0.0.1", "10.0.0.1")] {
+        for (text, host) in
+            [("LocalHost:8080", "localhost"), ("[::1]:8080", "::1"), ("a.b.", "a.b"), ("10.0.0.1", "10.0.0.1")]
+        {
             assert_eq!(host_name(text), host);
         }
         assert!(is_this_machine("127.0.0.1") && is_this_machine("::1") && is_this_machine("x.localhost"));

@@ -81,7 +81,7 @@ impl Drop for Open {
 mod tests {
     use super::*;
 
-    #[actix_web::rt::test]
+    #[actix::test]
     async fn a_drain_waits_for_open_requests_and_lets_nobody_in() {
         let drain = Arc::new(Drain::default());
         let open = drain.enter().unwrap();

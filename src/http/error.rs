@@ -124,12 +124,15 @@ impl ApiError {
                 format!("no GitLab account in the pool can serve this request now: {reason}; try again in {wait} s")
             }
             Self::EmptyPool => {
-                "no GitLab account is configured that this key may use; an operator adds one with `duopool login`".to_owned()
+                "no GitLab account is configured that this key may use; an operator adds one with `duopool login`"
+                    .to_owned()
             }
             Self::Busy => "every GitLab account in the pool is at its limit of concurrent requests".to_owned(),
             Self::Upstream { reason } => format!("the request failed upstream: {reason}"),
             Self::Stopping => "the server is shutting down; try again in a moment".to_owned(),
-            Self::Internal => "duopool failed to handle the request; its log has the details under this request id".to_owned(),
+            Self::Internal => {
+                "duopool failed to handle the request; its log has the details under this request id".to_owned()
+            }
         }
     }
 
@@ -164,13 +167,7 @@ impl ApiError {
     }
 
     fn report<'a>(&'a self, message: &'a str, request: &'a RequestId) -> Report<'a> {
-        Report {
-            class: self.class(),
-            message,
-            param: self.param(),
-            code: self.code(),
-            request_id: request.as_str(),
-        }
+        Report { class: self.class(), message, param: self.param(), code: self.code(), request_id: request.as_str() }
     }
 
     /// Returns the whole reply for a client of `dialect`.

@@ -34,7 +34,8 @@ pub(crate) async fn guard(
     };
     let id = door.new_request_id();
     request.extensions_mut().insert(id.clone());
-    let verdict = if request.path().starts_with("/admin/") { operator(&request, &door) } else { client(&request, &door) };
+    let verdict =
+        if request.path().starts_with("/admin/") { operator(&request, &door) } else { client(&request, &door) };
     let mut response = match verdict {
         Ok(()) => next.call(request).await?.map_into_boxed_body(),
         Err(refusal) => {
@@ -83,7 +84,8 @@ fn client(request: &ServiceRequest, door: &Door) -> Result<(), Refusal> {
         return Ok(());
     }
     let headers = request.headers();
-    let refuse = |why: &str| Err(Refusal::Forbidden(format!("{why}; create a client key to allow more than this machine")));
+    let refuse =
+        |why: &str| Err(Refusal::Forbidden(format!("{why}; create a client key to allow more than this machine")));
     if !host(headers).is_some_and(|host| is_this_machine(&host)) {
         return refuse("without a client key, the Host header must name this machine");
     }
@@ -104,8 +106,11 @@ fn client(request: &ServiceRequest, door: &Door) -> Result<(), Refusal> {
 fn operator(request: &ServiceRequest, door: &Door) -> Result<(), Refusal> {
     let settings = door.settings();
     let refuse = |why: &str| Err(Refusal::Forbidden(why.to_owned()));
-    let here = request.peer_addr().is_some_and(|peer| peer.ip().to_canonical().is_loopback());
-    let own_port = settings.admin_port == Some(request.app_config().local_addr().port());
+    let listener = request.app_config().local_addr();
+    // A server on one address of this machine is reached from that same address by the machine itself.
+    let is_here = |peer: std::net::SocketAddr| peer.ip().to_canonical().is_loopback() || peer.ip() == listener.ip();
+    let here = request.peer_addr().is_some_and(is_here);
+    let own_port = settings.admin_port == Some(listener.port());
     if !here && !settings.admin_remote && !own_port {
         return refuse("the admin API answers this machine only; set admin_listen or admin_remote to change that");
     }
@@ -134,7 +139,9 @@ pub(crate) fn client_scope(door: &Door, headers: &HeaderMap) -> Result<Scope, Ap
     let api_key = headers.get("x-api-key").and_then(|value| value.to_str().ok());
     // A wrong key in one place does not spoil a right one in the other: some clients fill both.
     let verdict = match (bearer(headers), api_key) {
-        (Some(one), Some(other)) => door.parts.access.client(Some(one)).or_else(|_| door.parts.access.client(Some(other))),
+        (Some(one), Some(other)) => {
+            door.parts.access.client(Some(one)).or_else(|_| door.parts.access.client(Some(other)))
+        }
         (one, other) => door.parts.access.client(one.or(other)),
     };
     verdict.map_err(|refused| ApiError::Unauthorized {

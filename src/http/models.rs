@@ -6,13 +6,13 @@ use serde::Serialize;
 
 use crate::account::api::Table;
 use crate::domain::catalogue::{CURRENT_MODEL, Entry, Wanted};
-use crate::domain::model::ModelName;
+use crate::domain::model::{Dialect, ModelName};
 use crate::domain::time::Timestamp;
 use crate::http::body::printable;
 use crate::http::door::Door;
 use crate::http::error::ApiError;
-use crate::http::failure;
 use crate::http::guard::client_scope;
+use crate::http::{failure, request_id};
 
 /// A model as a list has it: the catalogue's, or `gitlab-duo`.
 struct Listed<'a> {
@@ -95,10 +95,8 @@ pub(crate) async fn one(request: HttpRequest, id: Path<String>, door: Data<Door>
         None => {
             let message = format!("there is no model `{}`; GET /v1/models lists those there are", printable(&id));
             let error = ApiError::NotFound { message };
-            match wants_anthropic(&request) {
-                true => error.reply(crate::domain::model::Dialect::Messages, &super::request_id(&request, &door), door.now()),
-                false => failure(&request, &door, &error),
-            }
+            let dialect = if wants_anthropic(&request) { Dialect::Messages } else { Dialect::ChatCompletions };
+            error.reply(dialect, &request_id(&request, &door), door.now())
         }
     }
 }
@@ -121,9 +119,10 @@ fn is_supported(table: &Table, model: &ModelName, now: Timestamp) -> bool {
     if table.refused.is_empty() || table.accounts.is_empty() {
         return true;
     }
-    table.accounts.iter().any(|account| {
-        account.grant.as_ref().is_none_or(|grant| !table.refused.contains(&grant.gateway, model, now))
-    })
+    table
+        .accounts
+        .iter()
+        .any(|account| account.grant.as_ref().is_none_or(|grant| !table.refused.contains(&grant.gateway, model, now)))
 }
 
 fn wants_anthropic(request: &HttpRequest) -> bool {

@@ -103,7 +103,8 @@ impl SseBody {
         let mut out = Vec::new();
         let fed = self.pipe.feed(&piece, &mut out);
         if let Some(data) = self.pipe.error() {
-            return self.failed_inside(data.to_vec(), piece, out);
+            let data = data.to_vec();
+            return Some(self.failed_inside(&data, piece, out));
         }
         match fed {
             Ok(Flow::AsIs) => {
@@ -123,21 +124,21 @@ impl SseBody {
     }
 
     /// The upstream itself reports an error in the stream. A client of the same dialect gets its very words.
-    fn failed_inside(&mut self, data: Vec<u8>, piece: Bytes, mut out: Vec<u8>) -> Option<Bytes> {
-        let said = read(&data);
+    fn failed_inside(&mut self, data: &[u8], piece: Bytes, mut out: Vec<u8>) -> Bytes {
+        let said = read(data);
         let status = said.as_ref().map_or(500, |said| status_of(said.class()));
-        let error = classify(Call::Gateway, status, &data);
+        let error = classify(Call::Gateway, status, data);
         if let Some(lease) = self.lease.take() {
             debug!(request.id = %self.request, "the answer to `{}` ended in an error: {error}", self.request);
             lease.failed(error.fault.clone());
         }
         if matches!(self.pipe, Pipe::PassThrough(_)) {
-            return Some(piece);
+            return piece;
         }
         let message = said.map_or_else(|| error.fault.reason.to_string(), |said| said.message);
         let told = ApiError::Provider { status, message, code: None, param: None };
         out.extend_from_slice(&self.last_words(&told));
-        Some(out.into())
+        out.into()
     }
 
     /// Ends the stream with an error event, and the lease with a fault.

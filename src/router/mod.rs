@@ -60,10 +60,7 @@ impl Handler<Acquire> for RouterActor {
         let rules = policy::Rules { catalogue: &self.catalogue, family_fallback: self.family_fallback };
         let mut last = Err(NoAccount::Busy);
         for _ in 0..TAKES_MAX {
-            let choice = match policy::choose(&table, &ask, &rules, self.clock.now(), &mut self.rng) {
-                Ok(choice) => choice,
-                Err(none) => return Err(none),
-            };
+            let choice = policy::choose(&table, &ask, &rules, self.clock.now(), &mut self.rng)?;
             last = Lease::take(choice.account, choice.model, choice.dialect).ok_or(NoAccount::Busy);
             if last.is_ok() {
                 break;

@@ -1,1 +1,6 @@
+//! Behaviour of the whole, one module per subject, over real sockets and against the simulated GitLab.
 
+#![expect(missing_docs, clippy::expect_used, clippy::panic, reason = "tests say what they are in their names")]
+
+mod first_light;
+mod support;

@@ -33,12 +33,7 @@ impl Session<'_> {
     }
 
     /// Sends `body`, a JSON text, as a POST to `path`.
-    pub(crate) async fn post<T: DeserializeOwned>(
-        &self,
-        call: Call,
-        path: &str,
-        body: String,
-    ) -> Result<T, CallError> {
+    pub(crate) async fn post<T: DeserializeOwned>(&self, call: Call, path: &str, body: String) -> Result<T, CallError> {
         self.request(call, Method::POST, path, body.into()).await
     }
 
@@ -67,7 +62,8 @@ impl Session<'_> {
 
     fn outgoing(&self, method: Method, path: &str, body: actix_web::web::Bytes) -> Result<Outgoing, SendError> {
         let url: Uri = format!("{}{path}", self.instance).parse().map_err(|_| SendError::Connect("bad URL".into()))?;
-        let bearer = bearer(self.token).ok_or_else(|| SendError::Connect("token has characters no header can".into()))?;
+        let bearer =
+            bearer(self.token).ok_or_else(|| SendError::Connect("token has characters no header can".into()))?;
         let mut headers = vec![(AUTHORIZATION, bearer), (ACCEPT, HeaderValue::from_static("application/json"))];
         if method == Method::POST {
             headers.push((CONTENT_TYPE, HeaderValue::from_static("application/json")));

@@ -79,7 +79,7 @@ pub(crate) async fn add(request: HttpRequest, payload: Payload, door: Data<Door>
     let id = request_id(&request, &door);
     let new = match body::read(&request, payload, BODY_BYTES_MAX).await {
         Ok(bytes) => parse(&bytes),
-        Err(error) => Err(bad_request(error.message(door.now()))),
+        Err(error) => Err(bad_request(error.message(door.now())).into()),
     };
     let new = match new {
         Ok(new) => new,
@@ -117,7 +117,8 @@ pub(crate) async fn remove(request: HttpRequest, id: Path<String>, door: Data<Do
         Ok(Ok(false)) => Problem::no_account().reply(&request_id),
         Ok(Err(problem)) => {
             error!(account.id = %id, "account `{id}` no longer serves, but could not be deleted: {problem}");
-            let problem = Problem::internal().because(format!("it no longer serves, but could not be deleted: {problem}"));
+            let problem =
+                Problem::internal().because(format!("it no longer serves, but could not be deleted: {problem}"));
             problem.reply(&request_id)
         }
         Err(_) => silent(&request, &door),
@@ -141,8 +142,9 @@ pub(crate) async fn refresh(request: HttpRequest, id: Path<String>, door: Data<D
         Ok(Err(block)) => return block_problem(&block).reply(&request_id),
         Err(_) => return silent(&request, &door),
     }
-    // A list that cannot be had keeps the last one: the refresh has succeeded all the same.
-    drop(address.send(Discover).await);
+    if address.send(Discover).await.is_err() {
+        return silent(&request, &door);
+    }
     view(&request, &door, &address, 200).await
 }
 
@@ -186,28 +188,28 @@ fn bad_request(detail: impl Into<String>) -> Problem {
     Problem::new(400, "bad-request", "The request body is not as this route takes it").because(detail)
 }
 
-fn parse(bytes: &[u8]) -> Result<NewAccount, Problem> {
+fn parse(bytes: &[u8]) -> Result<NewAccount, Box<Problem>> {
     // A parser's message may quote what it found, and that may be the token: only the place is told.
     let add: AddRequest = serde_json::from_slice(bytes).map_err(|error| {
         let place = format!("line {}, column {}", error.line(), error.column());
-        bad_request(format!("it does not parse at {place}; GET /admin/openapi.json describes it"))
+        Box::new(bad_request(format!("it does not parse at {place}; GET /admin/openapi.json describes it")))
     })?;
-    let url = |member: &str, error: EndpointError| bad_request(format!("`{member}` {error}"));
+    let url = |member: &str, error: EndpointError| Box::new(bad_request(format!("`{member}` {error}")));
     let instance = add.base_url.as_deref().map_or(Ok(InstanceUrl::gitlab_com()), InstanceUrl::parse);
     let gateway_url = add.gateway_url.as_deref().map(GatewayUrl::parse).transpose();
     let pool = add.pool.unwrap_or_else(|| POOL_DEFAULT.to_owned());
     let token = add.personal_access_token.trim();
     if token.is_empty() || token.len() > TEXT_CHARS_MAX || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(bad_request("`personal_access_token` is no token: it must be 1 to 512 printable characters"));
+        return Err(bad_request("`personal_access_token` is no token: it must be 1 to 512 printable characters").into());
     }
     let texts = [Some(pool.as_str()), add.label.as_deref()];
     if texts.into_iter().flatten().any(|text| text.trim().is_empty() || text.len() > TEXT_CHARS_MAX) {
-        return Err(bad_request("`pool` and `label` must be 1 to 512 characters"));
+        return Err(bad_request("`pool` and `label` must be 1 to 512 characters").into());
     }
     let in_range = |value: u32, most| (1..=most).contains(&value);
     let (weight, max_concurrency) = (add.weight.unwrap_or(1), add.max_concurrency.unwrap_or(MAX_CONCURRENCY_DEFAULT));
     if !in_range(weight, 1_000) || !in_range(max_concurrency, 10_000) {
-        return Err(bad_request("`weight` must be 1 to 1000 and `max_concurrency` 1 to 10000"));
+        return Err(bad_request("`weight` must be 1 to 1000 and `max_concurrency` 1 to 10000").into());
     }
     Ok(NewAccount {
         instance: instance.map_err(|error| url("base_url", error))?,

@@ -1,10 +1,10 @@
 //! The operators' API: JSON in, JSON out, errors as RFC 9457 problem details.
 
 pub(crate) mod accounts;
-mod models;
+pub(crate) mod models;
 mod openapi;
 pub(crate) mod problem;
-mod status;
+pub(crate) mod status;
 
 use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
@@ -12,9 +12,6 @@ use actix_web::{HttpRequest, HttpResponse};
 use crate::http::admin::problem::Problem;
 use crate::http::door::Door;
 use crate::http::request_id;
-
-pub(crate) use models::ModelView;
-pub(crate) use status::StatusView;
 
 /// The routes below `/admin`.
 pub(crate) fn routes(config: &mut ServiceConfig) {
@@ -24,12 +21,8 @@ pub(crate) fn routes(config: &mut ServiceConfig) {
         .service(at("/v1/status").route(web::get().to(status::status)))
         .service(at("/v1/config").route(web::get().to(status::config)))
         .service(at("/v1/models").route(web::get().to(models::models)))
-        .service(
-            at("/v1/accounts").route(web::get().to(accounts::list)).route(web::post().to(accounts::add)),
-        )
-        .service(
-            at("/v1/accounts/{id}").route(web::get().to(accounts::show)).route(web::delete().to(accounts::remove)),
-        )
+        .service(at("/v1/accounts").route(web::get().to(accounts::list)).route(web::post().to(accounts::add)))
+        .service(at("/v1/accounts/{id}").route(web::get().to(accounts::show)).route(web::delete().to(accounts::remove)))
         .service(at("/v1/accounts/{id}/refresh").route(web::post().to(accounts::refresh)))
         .service(at("/v1/accounts/{id}/test").route(web::post().to(accounts::test)))
         .default_service(web::route().to(nowhere));

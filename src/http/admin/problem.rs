@@ -81,7 +81,8 @@ impl Problem {
 
     /// No such account.
     pub(crate) fn no_account() -> Self {
-        Self::new(404, "no-such-account", "There is no such account").fix("list the accounts with `duopool accounts list`")
+        Self::new(404, "no-such-account", "There is no such account")
+            .fix("list the accounts with `duopool accounts list`")
     }
 
     /// A part of the program does not answer.

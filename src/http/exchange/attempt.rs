@@ -54,7 +54,7 @@ pub(super) async fn attempt(
 ) -> Result<HttpResponse, Failed> {
     let prepared = match prepare(door, incoming, &lease) {
         Ok(prepared) => prepared,
-        Err(refusal) => return Err(refused(lease, refusal)),
+        Err(refusal) => return Err(refused(&lease, refusal)),
     };
     let reply = match send(door, incoming, &lease, &prepared).await {
         Ok(reply) => reply,
@@ -62,7 +62,9 @@ pub(super) async fn attempt(
     };
     let headers = told(&lease, attempts, prepared.dropped.as_deref());
     let mut response = HttpResponse::Ok();
-    headers.into_iter().for_each(|header| drop(response.insert_header(header)));
+    for header in headers {
+        response.insert_header(header);
+    }
     if incoming.peek.stream && incoming.kind == Kind::Answer {
         let body = stream(door, incoming, lease, prepared, reply, open).await?;
         response.insert_header((CONTENT_TYPE, "text/event-stream; charset=utf-8"));
@@ -103,10 +105,9 @@ fn prepare(door: &Door, incoming: &Incoming, lease: &Lease) -> Result<Prepared, 
                 thinking: entry.map(|entry| entry.thinking),
                 accepts_sampling: entry.is_some_and(|entry| entry.accepts_sampling),
             };
-            let translated = translation.request(&incoming.body, &target).map_err(|refusal| ApiError::BadRequest {
-                message: refusal.message,
-                param: refusal.param,
-            })?;
+            let translated = translation
+                .request(&incoming.body, &target)
+                .map_err(|refusal| ApiError::BadRequest { message: refusal.message, param: refusal.param })?;
             let dropped = translated.dropped.header();
             Ok(Prepared { path, body: translated.body.into(), plan, include_usage: translated.include_usage, dropped })
         }
@@ -128,7 +129,9 @@ async fn send(
     let sent = gateway::send(&door.upstream, lease.grant(), prepared.path, &incoming.passed, body, most).await;
     let reply = sent.map_err(|error| (of_send_error(Call::Gateway, &error), None))?;
     let events = reply.content_type.as_deref().is_some_and(|kind| kind.starts_with("text/event-stream"));
-    if (200..300).contains(&reply.status) && (if streams { events || reply.content_type.is_none() } else { reply.is_json() }) {
+    if (200..300).contains(&reply.status)
+        && (if streams { events || reply.content_type.is_none() } else { reply.is_json() })
+    {
         return Ok(reply);
     }
     let status = reply.status;
@@ -146,10 +149,10 @@ async fn whole(door: &Door, prepared: &Prepared, reply: Reply) -> Result<Bytes, 
     let body = read.map_err(|error| of_read_error(Call::Gateway, &error))?;
     match prepared.plan {
         // A connection that broke looks like the end of a body without a length: only whole JSON is an answer.
-        Plan::PassThrough => serde_json::from_slice::<serde::de::IgnoredAny>(&body).map_err(|_| cut_short()).map(|_| body),
-        Plan::Translate(translation) => {
-            translation.answer(&body, door.now()).map(Bytes::from).map_err(|_| cut_short())
+        Plan::PassThrough => {
+            serde_json::from_slice::<serde::de::IgnoredAny>(&body).map_err(|_| cut_short()).map(|_| body)
         }
+        Plan::Translate(translation) => translation.answer(&body, door.now()).map(Bytes::from).map_err(|_| cut_short()),
     }
 }
 
@@ -248,7 +251,7 @@ fn settle(lease: Lease, error: CallError, said: Option<UpstreamMessage>) -> Fail
 }
 
 /// The request cannot be brought into the model's dialect: nobody else could either, and no account is at fault.
-fn refused(lease: Lease, told: ApiError) -> Failed {
+fn refused(lease: &Lease, told: ApiError) -> Failed {
     let fault = crate::domain::fault::Fault {
         scope: Scope::Request,
         reason: Reason::BadRequest,

@@ -8,7 +8,7 @@ use tracing::{error, warn};
 
 use crate::account::lease::Lease;
 use crate::account::registry::ModelRefused;
-use crate::domain::fault::{Hold, Reason, Scope};
+use crate::domain::fault::{Fault, Hold, Reason, Scope};
 use crate::domain::id::AccountId;
 use crate::domain::model::ModelName;
 use crate::domain::time::Timestamp;
@@ -27,7 +27,7 @@ const WAITS_MAX: u32 = 3;
 /// Longest of these waits. Rails itself waits up to 30 s for the token service.
 const WAIT_MAX: std::time::Duration = std::time::Duration::from_secs(35);
 /// When an account comes back that only a person can mend: not soon.
-const UNTIL_FIXED: std::time::Duration = std::time::Duration::from_secs(15 * 60);
+const UNTIL_FIXED: std::time::Duration = std::time::Duration::from_mins(15);
 /// When something comes back of which nothing is known.
 const UNKNOWN_WAIT: std::time::Duration = std::time::Duration::from_secs(2);
 
@@ -136,9 +136,10 @@ impl Journey {
     ) -> Result<(), ApiError> {
         let fault = &failed.error.fault;
         warn_of(incoming, &account, &failed);
-        match fault.scope {
-            Scope::Request | Scope::Provider => self.provider_attempts += 1,
-            Scope::Model | Scope::Account | Scope::Gateway | Scope::Instance => self.refusals += 1,
+        if reached_the_provider(fault) {
+            self.provider_attempts += 1;
+        } else {
+            self.refusals += 1;
         }
         let curable = fault.curable && Instant::now() < self.deadline;
         let within = self.provider_attempts < PROVIDER_ATTEMPTS_MAX && self.refusals < REFUSALS_MAX;
@@ -167,7 +168,7 @@ impl Journey {
             Hold::UntilFixed => UNTIL_FIXED,
             Hold::None | Hold::Backoff | Hold::UntilMinted => UNKNOWN_WAIT,
         };
-        self.earliest = sooner(self.earliest, (now + wait, reason));
+        self.earliest = Some(sooner(self.earliest, (now + wait, reason)));
     }
 
     /// Says why nobody serves: the true reason and the earliest honest time.
@@ -176,7 +177,9 @@ impl Journey {
             // What the gateway or the provider said is truer than that nobody is left to ask.
             (NoAccount::Exhausted | NoAccount::Blocked { .. }, Some(last)) if is_upstreams(&last) => last,
             (NoAccount::NoModel, Some(last)) => last,
-            (NoAccount::Blocked { reason, until, .. }, _) => no_account(sooner(self.earliest, (until, reason)), now),
+            (NoAccount::Blocked { reason, until, .. }, _) => {
+                no_account(Some(sooner(self.earliest, (until, reason))), now)
+            }
             (NoAccount::Exhausted, _) => no_account(self.earliest, now),
             (NoAccount::Empty, _) => ApiError::EmptyPool,
             (NoAccount::Busy, _) => ApiError::Busy,
@@ -186,20 +189,26 @@ impl Journey {
     }
 }
 
+/// Returns whether a model may have worked on the attempt, so that it may be billed.
+fn reached_the_provider(fault: &Fault) -> bool {
+    let answered = matches!(fault.scope, Scope::Request | Scope::Provider) && fault.reason != Reason::UnsupportedModel;
+    answered || matches!(fault.reason, Reason::CutShort | Reason::Timeout)
+}
+
 fn no_account(earliest: Option<(Timestamp, Reason)>, now: Timestamp) -> ApiError {
     let (until, reason) = earliest.unwrap_or((now + UNKNOWN_WAIT, Reason::GrantMissing));
     ApiError::NoAccount { reason, until }
 }
 
 /// Returns the earlier of two ends; at the same time, the one that is worth retrying soonest (429, then 503, then 402).
-fn sooner(one: Option<(Timestamp, Reason)>, other: (Timestamp, Reason)) -> Option<(Timestamp, Reason)> {
+fn sooner(one: Option<(Timestamp, Reason)>, other: (Timestamp, Reason)) -> (Timestamp, Reason) {
     let rank = |reason: Reason| match reason {
         Reason::ProviderThrottled | Reason::InstanceThrottled => 0,
         Reason::QuotaExhausted => 2,
         _ => 1,
     };
     let key = |(until, reason): (Timestamp, Reason)| (until, rank(reason));
-    Some(one.filter(|one| key(*one) <= key(other)).unwrap_or(other))
+    one.filter(|one| key(*one) <= key(other)).unwrap_or(other)
 }
 
 fn is_upstreams(error: &ApiError) -> bool {
@@ -218,18 +227,16 @@ fn other_dialect(incoming: &Incoming, model: &ModelName) -> ApiError {
         _ if incoming.dialect == crate::domain::model::Dialect::ChatCompletions => "POST /v1/responses",
         _ => "POST /v1/responses (some GPT models also: /v1/chat/completions)",
     };
-    let message =
-        format!("model `{model}` is not translated to {} yet; use {routes} for it", incoming.dialect);
+    let message = format!("model `{model}` is not translated to {} yet; use {routes} for it", incoming.dialect);
     ApiError::BadRequest { message, param: Some("model".to_owned()) }
 }
 
 fn warn_of(incoming: &Incoming, account: &AccountId, failed: &Failed) {
     let (request, error) = (&incoming.id, &failed.error);
-    match error.fault.scope {
-        Scope::Request => {}
-        _ => warn!(
+    if error.fault.scope != Scope::Request {
+        warn!(
             request.id = %request, account.id = %account, model.id = %failed.model, status = error.status,
             "request `{request}` failed on account `{account}`: {error}"
-        ),
+        );
     }
 }

@@ -43,7 +43,11 @@ fn a_blocked_account_is_never_chosen() {
     let ill = snapshot("b", |s| s.block = Some(block(Reason::ProxyNotEnabled, 60)));
     let table = table(vec![well.clone(), ill]);
     for seed in 0..1_000 {
-        assert_eq!(chosen(&table, &ask("claude-sonnet-4-6", MESSAGES), seed).unwrap().account.id, well.id, "seed {seed}");
+        assert_eq!(
+            chosen(&table, &ask("claude-sonnet-4-6", MESSAGES), seed).unwrap().account.id,
+            well.id,
+            "seed {seed}"
+        );
     }
 }
 

@@ -11,8 +11,8 @@ use actix::{
 use arc_swap::ArcSwap;
 use tracing::{error, info};
 
-use crate::account::actor::{Office, Relogin};
 pub(crate) use crate::account::actor::{AccountActor, AccountSettings};
+use crate::account::actor::{Office, Relogin};
 use crate::account::api::{Retire, Snapshot, SnapshotChanged, Table};
 use crate::account::lease::Gauge;
 use crate::account::login::{self, Checked, LoginError, NewAccount, probe_model};
@@ -29,7 +29,7 @@ use crate::store::{AccountRecord, Contents, DeleteAccount, Load, PutAccount, Sto
 pub(crate) type Published = Arc<ArcSwap<Table>>;
 
 /// How often it is looked whether an account's actor died.
-const WATCH: Duration = Duration::from_secs(5);
+const WATCH_EVERY: Duration = Duration::from_secs(5);
 /// Every account tells a change at a time; a thousand of them may start at once.
 const MAILBOX: usize = 4_096;
 
@@ -93,6 +93,11 @@ pub(crate) struct ModelRefused {
 #[rtype(result = "()")]
 struct Publish;
 
+/// Looks whether an account's actor died.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+struct Watch;
+
 impl RegistryActor {
     /// Starts the registry on the present arbiter, with an actor for every stored account.
     pub(crate) fn start_with(parts: RegistryParts) -> Addr<Self> {
@@ -118,7 +123,11 @@ impl RegistryActor {
 
     /// Starts an account's actor with what `furnish` adds to it. A gauge that is there stays in use, so that requests in
     /// flight are counted on.
-    fn start_account(&mut self, record: AccountRecord, furnish: impl FnOnce(AccountRecord, Office, Arc<Gauge>) -> AccountActor) {
+    fn start_account(
+        &mut self,
+        record: AccountRecord,
+        furnish: impl FnOnce(AccountRecord, Office, Arc<Gauge>) -> AccountActor,
+    ) {
         let id = record.id.clone();
         let gauge = self.entries.get(&id).map(|entry| Arc::clone(&entry.gauge)).unwrap_or_default();
         let address = furnish(record, self.office.clone(), Arc::clone(&gauge)).start();
@@ -141,7 +150,8 @@ impl RegistryActor {
 
     /// Starts accounts afresh whose actors died: a panic leaves the address dead, and the others alive.
     fn watch(&mut self, ctx: &mut Context<Self>) {
-        let dead: Vec<_> = self.entries.iter().filter(|(_, e)| !e.address.connected()).map(|(id, _)| id.clone()).collect();
+        let dead: Vec<_> =
+            self.entries.iter().filter(|(_, e)| !e.address.connected()).map(|(id, _)| id.clone()).collect();
         if dead.is_empty() {
             return;
         }
@@ -222,7 +232,7 @@ impl Actor for RegistryActor {
         if let Some(contents) = self.contents.take() {
             self.start_all(contents, |_| true);
         }
-        ctx.run_interval(WATCH, Self::watch);
+        ctx.run_interval(WATCH_EVERY, |_, ctx| ctx.notify(Watch));
     }
 }
 
@@ -243,6 +253,14 @@ impl Handler<Publish> for RegistryActor {
 
     fn handle(&mut self, _: Publish, _: &mut Self::Context) {
         self.publish();
+    }
+}
+
+impl Handler<Watch> for RegistryActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Watch, ctx: &mut Self::Context) {
+        self.watch(ctx);
     }
 }
 
@@ -313,3 +331,6 @@ impl Handler<ModelRefused> for RegistryActor {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

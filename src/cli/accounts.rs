@@ -1,0 +1,178 @@
+//! `duopool accounts …`.
+
+use anyhow::bail;
+use clap::Subcommand;
+use serde_json::json;
+
+use crate::account::view::{AccountView, TestReport, Trouble};
+use crate::cli::client::Client;
+use crate::cli::output;
+use crate::config::Config;
+use crate::http::admin::accounts::AccountList;
+
+/// What to do with accounts. An account is named by its id, its label, or its username.
+#[derive(Debug, Subcommand)]
+pub(super) enum Accounts {
+    /// Lists all accounts and their state
+    List(output::Json),
+    /// Shows one account
+    Show(One),
+    /// Mints a new gateway credential and lists the models anew
+    Refresh(One),
+    /// Checks the token at GitLab and the credential at the gateway, without cost
+    Test(One),
+    /// Removes an account and forgets its secrets
+    Remove(One),
+}
+
+/// One account.
+#[derive(Debug, clap::Args)]
+pub(super) struct One {
+    /// Id, label or username
+    account: String,
+    #[command(flatten)]
+    json: output::Json,
+}
+
+impl Accounts {
+    pub(super) async fn run(self, config: Config) -> anyhow::Result<()> {
+        let client = Client::connect(config).await?;
+        let done = match self {
+            Self::List(json) => list(&client, json).await,
+            Self::Show(one) => show(&client, &one).await,
+            Self::Refresh(one) => refresh(&client, &one).await,
+            Self::Test(one) => test(&client, &one).await,
+            Self::Remove(one) => remove(&client, &one).await,
+        };
+        client.close().await;
+        done
+    }
+}
+
+async fn list(client: &Client, json: output::Json) -> anyhow::Result<()> {
+    let list: AccountList = client.get("/admin/v1/accounts").await?;
+    if json.json {
+        return output::print_json(&list);
+    }
+    if list.accounts.is_empty() {
+        return output::line("there is no account yet; add one with `duopool login --pat`");
+    }
+    let rows: Vec<Vec<String>> = list.accounts.iter().map(row).collect();
+    output::print_table(&["ID", "USER", "INSTANCE", "POOL", "STATE", "IN FLIGHT", "SERVED", "WHY"], &rows)
+}
+
+fn row(account: &AccountView) -> Vec<String> {
+    let why = match (&account.trouble, account.blocked_models.iter().next()) {
+        (Some(trouble), _) => format!("{} (until {})", trouble.message, trouble.until),
+        (None, Some((model, trouble))) => {
+            let others = account.blocked_models.len() - 1;
+            let more = if others > 0 { format!(" and {others} more") } else { String::new() };
+            format!("{model}{more}: {} (until {})", trouble.message, trouble.until)
+        }
+        (None, None) => String::new(),
+    };
+    vec![
+        account.id.clone(),
+        account.label.clone().unwrap_or_else(|| account.username.clone()),
+        account.base_url.clone(),
+        account.pool.clone(),
+        account.health.as_str().to_owned(),
+        account.in_flight.to_string(),
+        account.served.to_string(),
+        why,
+    ]
+}
+
+async fn show(client: &Client, one: &One) -> anyhow::Result<()> {
+    let account = find(client, &one.account).await?;
+    if one.json.json { output::print_json(&account) } else { describe(&account) }
+}
+
+fn describe(account: &AccountView) -> anyhow::Result<()> {
+    let optional = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
+    let rows = [
+        ("id", account.id.clone()),
+        ("user", format!("{} ({})", account.username, account.user_id)),
+        ("instance", account.base_url.clone()),
+        ("gateway", optional(&account.gateway_url)),
+        ("pool", format!("{}, priority {}, weight {}", account.pool, account.priority, account.weight)),
+        ("state", account.health.as_str().to_owned()),
+        ("in flight", format!("{} of {}", account.in_flight, account.max_concurrency)),
+        ("since start", format!("{} served, {} failed", account.served, account.failed)),
+        ("gitlab-duo is", account.current_model.clone()),
+        ("offered", account.models.join(", ")),
+        ("not routable", account.unroutable_models.join(", ")),
+        ("credit group", optional(&account.credit_group)),
+        (
+            "token",
+            format!("scopes {}, expires {}", account.token_scopes.join(", "), optional(&account.token_expires_on)),
+        ),
+        ("credential", format!("number {}, ends {}", account.grant_generation, optional(&account.grant_expires_at))),
+        ("added", account.added_at.clone()),
+    ];
+    for (name, text) in rows.iter().filter(|(_, text)| !text.is_empty()) {
+        output::line(&format!("{name:<14}{text}"))?;
+    }
+    account.trouble.iter().try_for_each(|trouble| explain("trouble", trouble))?;
+    account.blocked_models.iter().try_for_each(|(model, trouble)| explain(model, trouble))
+}
+
+fn explain(what: &str, trouble: &Trouble) -> anyhow::Result<()> {
+    output::line(&format!("{what}: {} (since {}, until {})", trouble.message, trouble.since, trouble.until))?;
+    if trouble.fix.is_empty() { Ok(()) } else { output::line(&format!("  to mend it: {}", trouble.fix)) }
+}
+
+async fn refresh(client: &Client, one: &One) -> anyhow::Result<()> {
+    let id = find(client, &one.account).await?.id;
+    let account: AccountView = client.post(&format!("/admin/v1/accounts/{id}/refresh"), &json!({})).await?;
+    if one.json.json {
+        return output::print_json(&account);
+    }
+    let ends = account.grant_expires_at.unwrap_or_default();
+    output::line(&format!("account {id} has a new gateway credential, which ends {ends}"))
+}
+
+async fn test(client: &Client, one: &One) -> anyhow::Result<()> {
+    let id = find(client, &one.account).await?.id;
+    // An account without a credential, as right after a start on demand, gets one first.
+    let account: AccountView = client.get(&format!("/admin/v1/accounts/{id}")).await?;
+    if account.grant_expires_at.is_none() {
+        client.post::<AccountView>(&format!("/admin/v1/accounts/{id}/refresh"), &json!({})).await?;
+    }
+    let report: TestReport = client.post(&format!("/admin/v1/accounts/{id}/test"), &json!({})).await?;
+    if one.json.json {
+        output::print_json(&report)?;
+    } else {
+        for finding in &report.findings {
+            let fix = if finding.fix.is_empty() { String::new() } else { format!("; to mend it: {}", finding.fix) };
+            let mark = if finding.ok { "ok  " } else { "FAIL" };
+            output::line(&format!("{mark}  {}: {}{fix}", finding.check, finding.message))?;
+        }
+    }
+    if report.ok { Ok(()) } else { bail!("account {id} did not pass the test") }
+}
+
+async fn remove(client: &Client, one: &One) -> anyhow::Result<()> {
+    let id = find(client, &one.account).await.map(|account| account.id);
+    // An account that cannot be read is not listed, but its id is known from the log.
+    let id = id.unwrap_or_else(|_| one.account.clone());
+    client.delete(&format!("/admin/v1/accounts/{id}")).await?;
+    if one.json.json {
+        return output::print_json(&json!({ "removed": id }));
+    }
+    output::line(&format!("account {id} is removed; its token stays valid at GitLab until you revoke it there"))
+}
+
+/// Finds the account that is meant; an ambiguous name is an error.
+async fn find(client: &Client, name: &str) -> anyhow::Result<AccountView> {
+    let list: AccountList = client.get("/admin/v1/accounts").await?;
+    let is_meant = |account: &AccountView| {
+        account.id == name || account.label.as_deref() == Some(name) || account.username == name
+    };
+    let mut meant = list.accounts.into_iter().filter(is_meant);
+    match (meant.next(), meant.next()) {
+        (Some(account), None) => Ok(account),
+        (Some(_), Some(_)) => bail!("`{name}` names more than one account: use the id from `duopool accounts list`"),
+        (None, _) => bail!("there is no account `{name}`; `duopool accounts list` shows those there are"),
+    }
+}

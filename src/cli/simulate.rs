@@ -1,0 +1,40 @@
+//! `duopool simulate`.
+
+use std::net::SocketAddr;
+
+use clap::Args;
+
+use crate::cli::output;
+use crate::cli::serve::interrupted;
+use crate::simulator::{self, SimulatedAccount};
+
+/// Runs a GitLab with Duo on loopback, for trying things without an account.
+#[derive(Debug, Args)]
+pub(super) struct Simulate {
+    /// Loopback address and port; port 0 takes a free one
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8929")]
+    listen: SocketAddr,
+}
+
+impl Simulate {
+    pub(super) async fn run(self) -> anyhow::Result<()> {
+        let settings = simulator::Settings { listen: self.listen, ..simulator::Settings::default() };
+        let accounts = settings.accounts.clone();
+        let running = simulator::start(settings).await?;
+        output::line(&format!("a simulated GitLab with Duo serves on {}", running.url()))?;
+        output::line(&format!("its AI gateway is {}", running.gateway_url()))?;
+        output::line(&format!("its control routes are below {}/simulator/v1", running.url()))?;
+        output::line("its users, with personal access tokens that work nowhere else:")?;
+        accounts.iter().try_for_each(describe)?;
+        output::line("to add one to a pool:")?;
+        output::line(&format!("  echo TOKEN | duopool login --pat --base-url {}", running.url()))?;
+        interrupted().await?;
+        running.stop().await;
+        Ok(())
+    }
+}
+
+fn describe(account: &SimulatedAccount) -> anyhow::Result<()> {
+    // These tokens are made up and open nothing but the simulator.
+    output::line(&format!("  {:<8}{}", account.username, account.token.expose()))
+}

@@ -1,0 +1,312 @@
+//! Settings: flags before environment before `duopool.toml` before defaults, checked once.
+//!
+//! Every setting has one name, used in the file as it is and in the environment as `DUOPOOL_` and the name in capitals.
+//! What comes out of here is valid; no room below parses a setting.
+
+mod layer;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::json;
+
+pub use layer::Layer;
+
+use crate::domain::endpoint::{EndpointError, GatewayUrl, InstanceUrl};
+use crate::domain::model::ModelName;
+use crate::domain::secret::Secret;
+
+/// Where the server listens unless told otherwise: this machine only.
+const LISTEN_DEFAULT: &str = "127.0.0.1:8080";
+/// A client key shorter than this could be guessed, in characters.
+const KEY_CHARS_MIN: usize = 16;
+/// No body that a model takes is larger, in bytes.
+const BODY_BYTES_LIMIT: u64 = 256 * 1024 * 1024;
+/// Longest time that any timeout may be set to, in seconds: a day.
+const TIMEOUT_S_MAX: u64 = 24 * 60 * 60;
+/// More workers than this help nobody.
+const WORKERS_MAX: u64 = 256;
+
+/// Why settings cannot be used. The text names the setting, and never a secret's value.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the settings file {}: {source}", path.display())]
+    Unreadable {
+        /// Which file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The file does not parse, or has a setting that does not exist.
+    #[error("the settings file {}: {problem}", path.display())]
+    Syntax {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong, without the file's text.
+        problem: String,
+    },
+    /// An environment variable does not fit its setting.
+    #[error("the environment: {0}")]
+    Environment(String),
+    /// A value is out of range or of the wrong form.
+    #[error("setting `{name}`: {problem}")]
+    Value {
+        /// The setting.
+        name: &'static str,
+        /// What is wrong.
+        problem: String,
+    },
+}
+
+fn value(name: &'static str, problem: impl fmt::Display) -> ConfigError {
+    ConfigError::Value { name, problem: problem.to_string() }
+}
+
+/// What serves for a model that a gateway refuses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ModelFallback {
+    /// The newest model of its family.
+    Family,
+    /// Nothing: the client gets an error.
+    Off,
+}
+
+/// Limits of requests.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Longest wait for a connection to GitLab or its gateway.
+    pub connect_timeout: Duration,
+    /// Longest wait for the head of a streamed answer.
+    pub head_timeout_stream: Duration,
+    /// Longest wait for the head of an answer that comes whole.
+    pub head_timeout_whole: Duration,
+    /// Longest silence inside an answer.
+    pub idle_timeout: Duration,
+    /// Longest time a request may take as a whole.
+    pub request_timeout: Duration,
+    /// A stream that has said nothing for this long gets a sign of life.
+    pub heartbeat: Duration,
+    /// Time that running answers get at a shutdown.
+    pub drain: Duration,
+    /// Largest request body, in bytes.
+    pub body_bytes_max: usize,
+}
+
+/// GitLab, as the environment describes it.
+#[derive(Clone, Debug)]
+pub struct GitLab {
+    /// The instance of logins that name none, and of `personal_access_token`.
+    pub base_url: InstanceUrl,
+    /// The gateway of that instance's accounts.
+    pub gateway_url: Option<GatewayUrl>,
+    /// An account that `serve` adds at its start.
+    pub personal_access_token: Option<Secret<String>>,
+}
+
+/// Checked settings.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where clients connect.
+    pub listen: SocketAddr,
+    /// Where operators may connect from other machines.
+    pub admin_listen: Option<SocketAddr>,
+    /// Whether operators may come from other machines on `listen`.
+    pub admin_remote: bool,
+    /// Hosts, in lower case without a port, that an admin request's `Host` may name.
+    pub hosts: Vec<String>,
+    /// Where state lives.
+    pub data_dir: PathBuf,
+    /// What to log.
+    pub log: Option<String>,
+    /// Whether log lines are JSON.
+    pub log_json: bool,
+    /// The operators' key; made in the data folder if absent.
+    pub admin_key: Option<Secret<String>>,
+    /// The key that seals secrets; made in the data folder if absent.
+    pub master_key: Option<Secret<String>>,
+    /// Keys of clients; without one the client API is open to this machine alone.
+    pub client_keys: Vec<Secret<String>>,
+    /// Threads that serve clients.
+    pub workers: usize,
+    /// What `gitlab-duo` means where GitLab names no model.
+    pub model: Option<ModelName>,
+    /// What serves for a model that a gateway refuses.
+    pub model_fallback: ModelFallback,
+    /// A file that adds to the model catalogue.
+    pub models_file: Option<PathBuf>,
+    /// Limits of requests.
+    pub limits: Limits,
+    /// GitLab.
+    pub gitlab: GitLab,
+    /// What was set, and what that makes of each setting, for people; secrets masked.
+    pub effective: serde_json::Value,
+}
+
+impl Config {
+    /// Loads settings: `flags` come first, then this process's environment, then the file.
+    pub fn load(flags: Layer) -> Result<Self, ConfigError> {
+        let environment = layer::from_environment(|name| std::env::var(name).ok())?;
+        let asked = flags.config.clone().or_else(|| environment.config.clone());
+        let file = layer::from_file(asked.as_deref())?;
+        Self::check(&flags.or(environment).or(file))
+    }
+
+    /// Checks `layer`, and fills what it leaves open with defaults.
+    pub fn check(layer: &Layer) -> Result<Self, ConfigError> {
+        let listen: SocketAddr = parsed("listen", layer.listen.as_deref().unwrap_or(LISTEN_DEFAULT))?;
+        let admin_listen = layer.admin_listen.as_deref().map(|text| parsed("admin_listen", text)).transpose()?;
+        let client_keys = layer.client_keys.clone().unwrap_or_default();
+        if client_keys.iter().chain(&layer.admin_key).any(|key| key.expose().len() < KEY_CHARS_MIN) {
+            return Err(value(
+                "client_keys, admin_key",
+                format!("a key must have at least {KEY_CHARS_MIN} characters"),
+            ));
+        }
+        if !listen.ip().is_loopback() && client_keys.is_empty() {
+            return Err(value(
+                "listen",
+                format!("{listen} can be reached from other machines: set a client key first (DUOPOOL_CLIENT_KEYS)"),
+            ));
+        }
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let mut config = Self {
+            listen,
+            admin_listen,
+            admin_remote: layer.admin_remote.unwrap_or(false),
+            hosts: hosts(layer, listen)?,
+            data_dir: layer.data_dir.clone().map_or_else(default_data_dir, Ok)?,
+            log: layer.log.clone(),
+            log_json: log_format(layer.log_format.as_deref())?,
+            admin_key: layer.admin_key.clone(),
+            master_key: layer.master_key.clone(),
+            client_keys,
+            workers: within("workers", layer.workers, cores as u64, 1, WORKERS_MAX)?,
+            model: layer.model.as_deref().map(model).transpose()?,
+            model_fallback: fallback(layer.model_fallback.as_deref())?,
+            models_file: layer.models_file.clone(),
+            limits: limits(layer)?,
+            gitlab: gitlab(layer)?,
+            effective: serde_json::Value::Null,
+        };
+        config.effective = config.describe();
+        Ok(config)
+    }
+
+    /// Returns the settings for people.
+    fn describe(&self) -> serde_json::Value {
+        let masked = |set: bool| if set { "***" } else { "(made at first start)" };
+        let seconds = |time: Duration| time.as_secs();
+        let limits = &self.limits;
+        json!({
+            "listen": self.listen,
+            "admin_listen": self.admin_listen,
+            "admin_remote": self.admin_remote,
+            "hosts": self.hosts,
+            "data_dir": self.data_dir,
+            "log": self.log,
+            "log_format": if self.log_json { "json" } else { "text" },
+            "admin_key": masked(self.admin_key.is_some()),
+            "master_key": masked(self.master_key.is_some()),
+            "client_keys": self.client_keys.len(),
+            "workers": self.workers,
+            "model": self.model,
+            "model_fallback": if self.model_fallback == ModelFallback::Family { "family" } else { "off" },
+            "models_file": self.models_file,
+            "connect_timeout_s": seconds(limits.connect_timeout),
+            "head_timeout_stream_s": seconds(limits.head_timeout_stream),
+            "head_timeout_whole_s": seconds(limits.head_timeout_whole),
+            "idle_timeout_s": seconds(limits.idle_timeout),
+            "request_timeout_s": seconds(limits.request_timeout),
+            "heartbeat_s": seconds(limits.heartbeat),
+            "drain_s": seconds(limits.drain),
+            "body_bytes_max": limits.body_bytes_max,
+            "gitlab_base_url": self.gitlab.base_url,
+            "gitlab_ai_gateway_url": self.gitlab.gateway_url,
+            "gitlab_personal_access_token": self.gitlab.personal_access_token.as_ref().map(|_| "***"),
+        })
+    }
+}
+
+fn parsed<T: std::str::FromStr<Err: fmt::Display>>(name: &'static str, text: &str) -> Result<T, ConfigError> {
+    text.parse().map_err(|error| value(name, format!("`{text}`: {error}")))
+}
+
+/// Takes a number that was set, or the default, if it is within its bounds.
+fn within(name: &'static str, set: Option<u64>, default: u64, least: u64, most: u64) -> Result<usize, ConfigError> {
+    let number = set.unwrap_or(default);
+    if !(least..=most).contains(&number) {
+        return Err(value(name, format!("{number} is not between {least} and {most}")));
+    }
+    usize::try_from(number).map_err(|error| value(name, error))
+}
+
+fn limits(layer: &Layer) -> Result<Limits, ConfigError> {
+    let time = |name, set: Option<u64>, default| {
+        within(name, set, default, 1, TIMEOUT_S_MAX).map(|seconds| Duration::from_secs(seconds as u64))
+    };
+    Ok(Limits {
+        connect_timeout: time("connect_timeout_s", layer.connect_timeout_s, 10)?,
+        head_timeout_stream: time("head_timeout_stream_s", layer.head_timeout_stream_s, 60)?,
+        head_timeout_whole: time("head_timeout_whole_s", layer.head_timeout_whole_s, 600)?,
+        idle_timeout: time("idle_timeout_s", layer.idle_timeout_s, 300)?,
+        request_timeout: time("request_timeout_s", layer.request_timeout_s, 900)?,
+        heartbeat: time("heartbeat_s", layer.heartbeat_s, 10)?,
+        drain: time("drain_s", layer.drain_s, 30)?,
+        body_bytes_max: within("body_bytes_max", layer.body_bytes_max, 32 * 1024 * 1024, 1_024, BODY_BYTES_LIMIT)?,
+    })
+}
+
+fn gitlab(layer: &Layer) -> Result<GitLab, ConfigError> {
+    let wrong = |name| move |error: EndpointError| value(name, error);
+    let base_url = layer.gitlab_base_url.as_deref().map(InstanceUrl::parse).transpose();
+    let gateway_url = layer.gitlab_ai_gateway_url.as_deref().map(GatewayUrl::parse).transpose();
+    Ok(GitLab {
+        base_url: base_url.map_err(wrong("gitlab_base_url"))?.unwrap_or_else(InstanceUrl::gitlab_com),
+        gateway_url: gateway_url.map_err(wrong("gitlab_ai_gateway_url"))?,
+        personal_access_token: layer.gitlab_personal_access_token.clone(),
+    })
+}
+
+/// Returns the hosts that an admin request may name: where the server listens, its public address, and the allowed.
+fn hosts(layer: &Layer, listen: SocketAddr) -> Result<Vec<String>, ConfigError> {
+    let mut hosts = vec![listen.ip().to_string()];
+    if let Some(text) = &layer.public_url {
+        let url = url::Url::parse(text).map_err(|error| value("public_url", error))?;
+        hosts.extend(url.host_str().map(str::to_ascii_lowercase));
+    }
+    hosts.extend(layer.allowed_hosts.iter().flatten().map(|host| host.trim().to_ascii_lowercase()));
+    Ok(hosts)
+}
+
+fn model(text: &str) -> Result<ModelName, ConfigError> {
+    ModelName::parse(text).ok_or_else(|| value("model", "is no model name"))
+}
+
+fn fallback(text: Option<&str>) -> Result<ModelFallback, ConfigError> {
+    match text.unwrap_or("family") {
+        "family" => Ok(ModelFallback::Family),
+        "off" => Ok(ModelFallback::Off),
+        other => Err(value("model_fallback", format!("`{other}` is neither `family` nor `off`"))),
+    }
+}
+
+fn log_format(text: Option<&str>) -> Result<bool, ConfigError> {
+    match text.unwrap_or("text") {
+        "text" => Ok(false),
+        "json" => Ok(true),
+        other => Err(value("log_format", format!("`{other}` is neither `text` nor `json`"))),
+    }
+}
+
+/// Returns the folder that the XDG base directory specification names for an application's data.
+fn default_data_dir() -> Result<PathBuf, ConfigError> {
+    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let base = absolute("XDG_DATA_HOME").or_else(|| absolute("HOME").map(|home| home.join(".local/share")));
+    base.map(|base| base.join("duopool")).ok_or_else(|| value("data_dir", "set it, since HOME is not set"))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,85 @@
+use super::*;
+
+fn environment(pairs: &[(&str, &str)]) -> Result<Layer, ConfigError> {
+    layer::from_environment(|name| pairs.iter().find(|(key, _)| *key == name).map(|(_, text)| (*text).to_owned()))
+}
+
+fn with_data_dir(layer: Layer) -> Layer {
+    layer.or(Layer { data_dir: Some("/tmp/x".into()), ..Layer::default() })
+}
+
+#[test]
+fn flags_come_before_the_environment_and_that_before_the_file() {
+    let layer = |listen: &str| Layer { listen: Some(listen.to_owned()), ..Layer::default() };
+    let merged = layer("127.0.0.1:1").or(layer("127.0.0.1:2")).or(layer("127.0.0.1:3"));
+    assert_eq!(merged.listen.as_deref(), Some("127.0.0.1:1"));
+    assert_eq!(Layer::default().or(layer("127.0.0.1:3")).listen.as_deref(), Some("127.0.0.1:3"));
+}
+
+#[test]
+fn the_environment_sets_texts_numbers_switches_and_lists() {
+    let layer = environment(&[
+        ("DUOPOOL_LISTEN", "127.0.0.1:9"),
+        ("DUOPOOL_DRAIN_S", "7"),
+        ("DUOPOOL_ADMIN_REMOTE", "true"),
+        ("DUOPOOL_ALLOWED_HOSTS", "a.example.com, b.example.com"),
+        ("GITLAB_BASE_URL", "https://git.example.com/gitlab/"),
+        ("DUOPOOL_MODEL", ""),
+    ]);
+    let config = Config::check(&with_data_dir(layer.unwrap())).unwrap();
+    assert_eq!((config.limits.drain, config.admin_remote), (Duration::from_secs(7), true));
+    assert_eq!(config.hosts, ["127.0.0.1", "a.example.com", "b.example.com"]);
+    assert_eq!(config.gitlab.base_url.as_str(), "https://git.example.com/gitlab");
+    assert_eq!(config.model, None);
+}
+
+#[test]
+fn a_server_that_others_can_reach_needs_a_client_key() {
+    let open = Layer { listen: Some("0.0.0.0:8080".to_owned()), ..Layer::default() };
+    let error = Config::check(&with_data_dir(open.clone())).unwrap_err();
+    assert!(error.to_string().contains("client key"), "{error}");
+    let key = Secret::new("a-long-enough-key".to_owned());
+    assert!(Config::check(&with_data_dir(Layer { client_keys: Some(vec![key]), ..open })).is_ok());
+}
+
+#[test]
+fn a_wrong_value_is_named_and_a_secret_is_not_shown() {
+    let cases = [
+        (environment(&[("DUOPOOL_WORKERS", "none")]), "invalid type"),
+        (environment(&[("DUOPOOL_DRAIN_S", "0")]), "drain_s"),
+        (environment(&[("DUOPOOL_LISTEN", "here")]), "listen"),
+        (environment(&[("DUOPOOL_MODEL_FALLBACK", "maybe")]), "model_fallback"),
+        (environment(&[("GITLAB_BASE_URL", "http://gitlab.com")]), "https"),
+        (environment(&[("DUOPOOL_CLIENT_KEYS", "short-secret")]), "at least 16"),
+    ];
+    for (layer, words) in cases {
+        let error = layer.and_then(|layer| Config::check(&with_data_dir(layer))).unwrap_err().to_string();
+        assert!(error.contains(words), "{error} should say {words}");
+        assert!(!error.contains("short-secret"), "{error}");
+    }
+}
+
+#[test]
+fn a_file_with_an_unknown_setting_is_refused_by_line_without_its_text() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("duopool.toml");
+    std::fs::write(&path, "listen = \"127.0.0.1:1\"\nadmin_kee = \"very-secret-value\"\n").unwrap();
+    let error = layer::from_file(Some(&path)).unwrap_err().to_string();
+    assert!(error.contains("line 2") && error.contains("admin_kee"), "{error}");
+    assert!(!error.contains("very-secret-value"), "{error}");
+}
+
+#[test]
+fn effective_settings_mask_what_is_secret() {
+    let secret = || Some(Secret::new("very-secret-value".to_owned()));
+    let layer = Layer {
+        admin_key: secret(),
+        master_key: secret(),
+        gitlab_personal_access_token: secret(),
+        client_keys: secret().map(|key| vec![key]),
+        ..Layer::default()
+    };
+    let config = Config::check(&with_data_dir(layer)).unwrap();
+    let shown = format!("{} {config:?}", config.effective);
+    assert!(!shown.contains("very-secret-value"), "{shown}");
+}

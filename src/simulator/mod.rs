@@ -1,0 +1,43 @@
+//! A GitLab with Duo, on loopback: tokens, direct access, GraphQL, the AI gateway with its models, and faults at will.
+//!
+//! It exists so that every promise of duopool can be tried without a GitLab account: the demo, the tests and the
+//! benchmarks run against it. It is strict where the real services are strict, since a simulator that forgives proves
+//! nothing: what GitLab, the gateway, Anthropic or OpenAI would refuse is refused here with their own words. Facts come
+//! from GitLab's source and documentation and from the providers' published APIs; none of the wire types are shared
+//! with `protocol`, which would make both wrong in the same way.
+//!
+//! Deliberately not here: OAuth, token rotation and rate limits of GitLab, encryption on the wire, and any address but
+//! loopback. Its models do not think; they answer the same request with the same words.
+
+mod account;
+mod answer;
+mod anthropic;
+mod control;
+mod gateway;
+mod gitlab_api;
+mod grants;
+mod graphql;
+mod handle;
+mod journal;
+mod json;
+mod mind;
+mod models;
+mod openai;
+mod openai_chat;
+mod openai_responses;
+mod plausible;
+mod script;
+mod server;
+mod state;
+
+#[cfg(test)]
+mod tests;
+
+pub use account::{
+    ChatModel, ChatModels, Credit, Entitlement, PersonalToken, SimulatedAccount, Standing, demo_accounts,
+};
+pub use handle::{SimulatorHandle, UnknownAccount};
+pub use journal::{Ending, Gauges, Record, fingerprint};
+pub use script::{Call, Effect, Rule};
+pub use server::{Running, Settings, start};
+pub use state::{Deployment, Instance};

@@ -1,0 +1,308 @@
+//! What shall go wrong: rules that change the answers to chosen calls.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// The calls that a rule can name and the log tells apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Call {
+    /// `GET /api/v4/user`.
+    User,
+    /// `GET /api/v4/personal_access_tokens/self`.
+    TokenSelf,
+    /// `POST /api/v4/ai/third_party_agents/direct_access`.
+    ThirdPartyDirectAccess,
+    /// `POST /api/v4/code_suggestions/direct_access`.
+    CodeSuggestionsDirectAccess,
+    /// `POST /api/graphql`.
+    #[serde(rename = "graphql")]
+    GraphQl,
+    /// `GET /api/v4/groups`.
+    Groups,
+    /// The gateway's Anthropic Messages.
+    Messages,
+    /// The gateway's token counting.
+    CountTokens,
+    /// The gateway's OpenAI Responses.
+    Responses,
+    /// The gateway's OpenAI Chat Completions.
+    ChatCompletions,
+    /// Anything else.
+    Other,
+}
+
+/// What happens instead of, or to, the ordinary answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Effect {
+    /// This answer is given in place of the ordinary one; nothing is checked before.
+    Answer {
+        /// HTTP status.
+        status: u16,
+        /// The whole body.
+        body: String,
+        /// Its content type.
+        #[serde(default = "json_type")]
+        content_type: String,
+        /// Further headers.
+        #[serde(default)]
+        headers: Vec<(String, String)>,
+    },
+    /// The ordinary answer comes slowly. Works together with one other effect.
+    Delay {
+        /// Milliseconds before the response head.
+        #[serde(default)]
+        first_byte_ms: u64,
+        /// Milliseconds before each event of a stream but the first.
+        #[serde(default)]
+        between_events_ms: u64,
+    },
+    /// The connection closes after so many events of a stream, or so many bytes of another body, whose
+    /// `content-length` still names the whole.
+    Cut {
+        /// Events or bytes that are sent.
+        after: usize,
+    },
+    /// Nothing more comes after so many events or bytes, and the connection stays open.
+    Stall {
+        /// Events or bytes that are sent.
+        after: usize,
+    },
+    /// After so many events of a stream comes an error event, and then its end. A call that is not streamed gets a 500
+    /// that says so.
+    ErrorEvent {
+        /// Events that are sent before; 0 puts the error first.
+        after: usize,
+        /// The event as bytes on the wire; unset means the provider's event for an internal error.
+        #[serde(default)]
+        event: Option<String>,
+    },
+    /// The request is taken and never answered.
+    Hang,
+    /// The connection closes without a byte of an answer.
+    Close,
+}
+
+fn json_type() -> String {
+    "application/json".to_owned()
+}
+
+impl Effect {
+    /// Returns an answer with a JSON body.
+    pub fn json(status: u16, body: &serde_json::Value) -> Self {
+        Self::Answer { status, body: body.to_string(), content_type: json_type(), headers: Vec::new() }
+    }
+
+    /// Returns the login page that a single sign-on proxy puts in front of an instance: HTML with status 200.
+    pub fn login_page() -> Self {
+        let body = "<!DOCTYPE html><html><head><title>Sign in</title></head><body>Please sign in</body></html>";
+        Self::Answer {
+            status: 200,
+            body: body.to_owned(),
+            content_type: "text/html; charset=utf-8".to_owned(),
+            headers: Vec::new(),
+        }
+    }
+
+    /// Returns a redirect to `location` that keeps method and body (307).
+    pub fn redirect(location: &str) -> Self {
+        Self::Answer {
+            status: 307,
+            body: String::new(),
+            content_type: "text/html".to_owned(),
+            headers: vec![("location".to_owned(), location.to_owned())],
+        }
+    }
+
+    /// Returns a 200 that calls itself JSON and is not.
+    pub fn garbage() -> Self {
+        Self::Answer {
+            status: 200,
+            body: "\u{0}{\"half\": [".to_owned(),
+            content_type: json_type(),
+            headers: Vec::new(),
+        }
+    }
+
+    /// Returns a delay of the response head and between events.
+    pub fn delay(first_byte: Duration, between_events: Duration) -> Self {
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        Self::Delay { first_byte_ms: millis(first_byte), between_events_ms: millis(between_events) }
+    }
+}
+
+/// An effect, and the calls it applies to. Of the rules that fit a call, the oldest applies; and beside it the oldest
+/// delay.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rule {
+    /// Only this account, by username.
+    #[serde(default)]
+    pub account: Option<String>,
+    /// Only this call.
+    #[serde(default)]
+    pub call: Option<Call>,
+    /// Only bodies with this `model`.
+    #[serde(default)]
+    pub model: Option<String>,
+    /// How often it applies; unset means always.
+    #[serde(default)]
+    pub times: Option<u32>,
+    /// What happens.
+    pub effect: Effect,
+}
+
+impl Rule {
+    /// Returns a rule for every call of every account, for good.
+    pub fn always(effect: Effect) -> Self {
+        Self { account: None, call: None, model: None, times: None, effect }
+    }
+
+    /// Returns a rule that applies once.
+    pub fn once(effect: Effect) -> Self {
+        Self::always(effect).times(1)
+    }
+
+    /// Limits how often the rule applies.
+    #[must_use]
+    pub fn times(mut self, times: u32) -> Self {
+        self.times = Some(times);
+        self
+    }
+
+    /// Limits the rule to one call.
+    #[must_use]
+    pub fn on(mut self, call: Call) -> Self {
+        self.call = Some(call);
+        self
+    }
+
+    /// Limits the rule to one account.
+    #[must_use]
+    pub fn by(mut self, username: &str) -> Self {
+        self.account = Some(username.to_owned());
+        self
+    }
+
+    /// Limits the rule to one model.
+    #[must_use]
+    pub fn for_model(mut self, model: &str) -> Self {
+        self.model = Some(model.to_owned());
+        self
+    }
+
+    fn fits(&self, account: Option<&str>, call: Call, model: Option<&str>) -> bool {
+        let names =
+            |wanted: &Option<String>, found: Option<&str>| wanted.as_deref().is_none_or(|wanted| found == Some(wanted));
+        self.times != Some(0)
+            && self.call.is_none_or(|wanted| wanted == call)
+            && names(&self.account, account)
+            && names(&self.model, model)
+    }
+
+    fn is_delay(&self) -> bool {
+        matches!(self.effect, Effect::Delay { .. })
+    }
+}
+
+/// How fast an answer comes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Pace {
+    pub(crate) first_byte: Duration,
+    pub(crate) between_events: Duration,
+}
+
+/// What the rules say about one call.
+#[derive(Debug, Default)]
+pub(crate) struct Plan {
+    pub(crate) pace: Pace,
+    pub(crate) effect: Option<Effect>,
+}
+
+/// The rules in force.
+#[derive(Debug, Default)]
+pub(crate) struct Script {
+    rules: Vec<Rule>,
+}
+
+impl Script {
+    pub(crate) fn add(&mut self, rule: Rule) {
+        self.rules.push(rule);
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.rules.clear();
+    }
+
+    pub(crate) fn rules(&self) -> &[Rule] {
+        &self.rules
+    }
+
+    /// Returns whether a body must be read for its model before the rules can be asked.
+    pub(crate) fn asks_for_model(&self) -> bool {
+        self.rules.iter().any(|rule| rule.model.is_some())
+    }
+
+    /// Returns what shall happen to a call, and counts the rules that apply.
+    pub(crate) fn take(&mut self, account: Option<&str>, call: Call, model: Option<&str>) -> Plan {
+        let mut plan = Plan::default();
+        let delay = self.rules.iter().position(|rule| rule.is_delay() && rule.fits(account, call, model));
+        let other = self.rules.iter().position(|rule| !rule.is_delay() && rule.fits(account, call, model));
+        for index in [delay, other].into_iter().flatten() {
+            let rule = &mut self.rules[index];
+            rule.times = rule.times.map(|times| times - 1);
+            match &rule.effect {
+                Effect::Delay { first_byte_ms, between_events_ms } => {
+                    plan.pace.first_byte = Duration::from_millis(*first_byte_ms);
+                    plan.pace.between_events = Duration::from_millis(*between_events_ms);
+                }
+                effect => plan.effect = Some(effect.clone()),
+            }
+        }
+        self.rules.retain(|rule| rule.times != Some(0));
+        plan
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_oldest_rule_that_fits_applies_until_it_is_used_up() {
+        let mut script = Script::default();
+        script.add(Rule::always(Effect::Hang).on(Call::Messages).by("ada").times(2));
+        script.add(Rule::once(Effect::Close));
+        let effects: Vec<_> = (0..4).map(|_| script.take(Some("ada"), Call::Messages, None).effect).collect();
+        assert_eq!(effects, [Some(Effect::Hang), Some(Effect::Hang), Some(Effect::Close), None]);
+    }
+
+    #[test]
+    fn a_rule_applies_to_its_own_account_call_and_model_only() {
+        let mut script = Script::default();
+        script.add(Rule::always(Effect::Hang).on(Call::Messages).by("ada").for_model("claude-opus-5"));
+        assert!(script.asks_for_model());
+        for (account, call, model) in [
+            (Some("grace"), Call::Messages, Some("claude-opus-5")),
+            (None, Call::Messages, Some("claude-opus-5")),
+            (Some("ada"), Call::Responses, Some("claude-opus-5")),
+            (Some("ada"), Call::Messages, Some("claude-sonnet-5")),
+            (Some("ada"), Call::Messages, None),
+        ] {
+            assert_eq!(script.take(account, call, model).effect, None, "{account:?} {call:?} {model:?}");
+        }
+        assert_eq!(script.take(Some("ada"), Call::Messages, Some("claude-opus-5")).effect, Some(Effect::Hang));
+    }
+
+    #[test]
+    fn a_delay_works_together_with_another_effect() {
+        let mut script = Script::default();
+        script.add(Rule::always(Effect::delay(Duration::from_millis(5), Duration::ZERO)));
+        script.add(Rule::always(Effect::Cut { after: 1 }));
+        let plan = script.take(None, Call::Responses, None);
+        assert_eq!(plan.pace.first_byte, Duration::from_millis(5));
+        assert_eq!(plan.effect, Some(Effect::Cut { after: 1 }));
+    }
+}

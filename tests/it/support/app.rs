@@ -1,0 +1,164 @@
+//! A whole duopool in front of a whole simulated GitLab, on free loopback ports.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use duopool::app::{self, Mode, Running};
+use duopool::config::{Config, Layer};
+use duopool::domain::secret::Secret;
+use duopool::domain::time::SystemClock;
+use duopool::simulator::{self, SimulatedAccount, SimulatorHandle};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::client::{Answer, Open, Request};
+
+/// The operators' key of every test.
+pub const ADMIN_KEY: &str = "test-admin-key-0123456789";
+
+/// One server with its GitLab. Both end with it.
+pub struct TestApp {
+    /// GitLab's side: what it answers, and what it got.
+    pub gitlab: SimulatorHandle,
+    /// Root of the simulated instance.
+    pub gitlab_url: String,
+    simulator: simulator::Running,
+    running: Option<Running>,
+    folder: TempDir,
+    layer: Layer,
+}
+
+impl TestApp {
+    /// Starts with the accounts called `names`, all of them in the pool and in good standing.
+    pub async fn with_accounts(names: &[&str]) -> Self {
+        let app = Self::start(names, |_| {}).await;
+        for name in names {
+            app.add(name).await;
+        }
+        app
+    }
+
+    /// Starts GitLab with users called `names`, and duopool with an empty pool and `change`d settings.
+    pub async fn start(names: &[&str], change: impl FnOnce(&mut Layer)) -> Self {
+        let accounts =
+            (1_u64..).zip(names).map(|(id, name)| SimulatedAccount::new(name, id, &token_of(name))).collect();
+        let settings = simulator::Settings { accounts, ..simulator::Settings::default() };
+        let simulator = simulator::start(settings).await.expect("the simulator starts");
+        let folder = tempfile::tempdir().expect("a folder for the data");
+        let mut layer = Layer {
+            listen: Some("127.0.0.1:0".to_owned()),
+            data_dir: Some(folder.path().to_owned()),
+            admin_key: Some(Secret::new(ADMIN_KEY.to_owned())),
+            workers: Some(2),
+            gitlab_base_url: Some(simulator.url()),
+            // A bug in finding the gateway must not send a packet out.
+            gitlab_ai_gateway_url: Some(simulator.gateway_url()),
+            ..Layer::default()
+        };
+        change(&mut layer);
+        let (gitlab, gitlab_url) = (simulator.handle.clone(), simulator.url());
+        let running = Some(start(&layer).await);
+        Self { gitlab, gitlab_url, simulator, running, folder, layer }
+    }
+
+    /// Stops duopool, not GitLab, and starts it again on the same data with `change`d settings.
+    pub async fn restart(&mut self, change: impl FnOnce(&mut Layer)) {
+        self.stop().await;
+        change(&mut self.layer);
+        self.running = Some(start(&self.layer).await);
+    }
+
+    /// Stops duopool, not GitLab.
+    pub async fn stop(&mut self) {
+        if let Some(running) = self.running.take() {
+            running.stop().await;
+        }
+    }
+
+    /// Adds the account of GitLab's user `name`, whose label is the name; returns its id.
+    pub async fn add(&self, name: &str) -> String {
+        let body = json!({ "base_url": self.gitlab_url, "personal_access_token": token_of(name), "label": name });
+        let answer = self.admin("POST", "/admin/v1/accounts").json(&body).send().await;
+        assert_eq!(answer.status, 201, "{}", answer.text());
+        answer.json()["id"].as_str().expect("an id").to_owned()
+    }
+
+    /// Returns what the admin API says of the account labelled `name`.
+    pub async fn account(&self, name: &str) -> Value {
+        let list = self.admin("GET", "/admin/v1/accounts").send().await.json();
+        let accounts = list["accounts"].as_array().expect("a list").clone();
+        accounts
+            .into_iter()
+            .find(|account| account["label"] == name)
+            .unwrap_or_else(|| panic!("no account {name}: {list}"))
+    }
+
+    /// Waits until the admin API says of the account labelled `name` what `wanted` wants.
+    pub async fn account_when(&self, name: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        // The state is published when an actor has worked its messages off: asked again until then, with an end.
+        for _ in 0..2_000 {
+            let account = self.account(name).await;
+            if wanted(&account) {
+                return account;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        panic!("account {name} never came to that state: {}", self.account(name).await)
+    }
+
+    /// Returns a request to the client API.
+    pub fn request(&self, method: &str, path: &str) -> Request {
+        Request::new(self.address(), method, path)
+    }
+
+    /// Returns a POST of `body` to `path` of the client API, ready to be sent.
+    pub fn post(&self, path: &str, body: &Value) -> Request {
+        self.request("POST", path).json(body)
+    }
+
+    /// Sends `body` to `path` and reads the whole answer.
+    pub async fn ask(&self, path: &str, body: &Value) -> Answer {
+        self.post(path, body).send().await
+    }
+
+    /// Sends `body` to `path` and returns once the head of the answer is there.
+    pub async fn open(&self, path: &str, body: &Value) -> Open {
+        self.post(path, body).open().await
+    }
+
+    /// Returns a request to the admin API, with the key.
+    pub fn admin(&self, method: &str, path: &str) -> Request {
+        self.request(method, path).header("authorization", &format!("Bearer {ADMIN_KEY}"))
+    }
+
+    /// Returns where duopool listens.
+    pub fn address(&self) -> SocketAddr {
+        self.running.as_ref().expect("duopool runs").address()
+    }
+
+    /// Returns the folder of duopool's data.
+    pub fn folder(&self) -> &std::path::Path {
+        self.folder.path()
+    }
+
+    /// Returns the root of the simulated gateway.
+    pub fn gateway_url(&self) -> String {
+        self.simulator.gateway_url()
+    }
+
+    /// Takes duopool out, to stop it in a way of the test's own.
+    pub fn take_running(&mut self) -> Running {
+        self.running.take().expect("duopool runs")
+    }
+}
+
+/// Returns the personal access token of GitLab's user `name`.
+pub fn token_of(name: &str) -> String {
+    format!("glpat-test-{name}-0123456789")
+}
+
+async fn start(layer: &Layer) -> Running {
+    let config = Config::check(layer).expect("the settings are good");
+    app::start(config, Mode::Private, Arc::new(SystemClock)).await.expect("duopool starts")
+}

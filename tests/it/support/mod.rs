@@ -1,0 +1,7 @@
+//! What every test stands on: a simulated GitLab, duopool in front of it, and a client that reads what comes.
+
+mod app;
+mod client;
+
+pub use app::{ADMIN_KEY, TestApp};
+pub use client::{Answer, Event, Open, Request};
