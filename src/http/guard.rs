@@ -85,7 +85,7 @@ fn client(request: &ServiceRequest, door: &Door) -> Result<(), Refusal> {
     }
     let headers = request.headers();
     let refuse =
-        |why: &str| Err(Refusal::Forbidden(format!("{why}; create a client key to allow more than this machine")));
+        |why: &str| Err(Refusal::Forbidden(format!("{why}; set a client key (DUOPOOL_CLIENT_KEYS) to let in more than this machine")));
     if !host(headers).is_some_and(|host| is_this_machine(&host)) {
         return refuse("without a client key, the Host header must name this machine");
     }
