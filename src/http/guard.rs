@@ -84,8 +84,11 @@ fn client(request: &ServiceRequest, door: &Door) -> Result<(), Refusal> {
         return Ok(());
     }
     let headers = request.headers();
-    let refuse =
-        |why: &str| Err(Refusal::Forbidden(format!("{why}; set a client key (DUOPOOL_CLIENT_KEYS) to let in more than this machine")));
+    let refuse = |why: &str| {
+        Err(Refusal::Forbidden(format!(
+            "{why}; set a client key (DUOPOOL_CLIENT_KEYS) to let in more than this machine"
+        )))
+    };
     if !host(headers).is_some_and(|host| is_this_machine(&host)) {
         return refuse("without a client key, the Host header must name this machine");
     }
