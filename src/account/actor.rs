@@ -134,8 +134,9 @@ impl AccountActor {
                 Effect::Mint => self.mint(ctx),
                 Effect::Discover => self.discover(ctx),
                 Effect::Publish => self.office.registry.do_send(SnapshotChanged(Arc::new(self.snapshot(ctx)))),
+                // A waiter that has left needs no answer.
+                Effect::Reply(answer) => drop(self.waiting.pop().map(|asker| asker.send(answer))),
                 Effect::Answer(answer) => self.waiting.drain(..).for_each(|waiter| {
-                    // A waiter that has left needs no answer.
                     drop(waiter.send(answer.clone()));
                 }),
             }

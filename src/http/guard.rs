@@ -48,7 +48,7 @@ pub(crate) async fn clients(
 ) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
     let door = door_of(&request)?;
     if let Err(why) = client(&request, &door) {
-        let message = format!("{why}; create a client key to allow more than this machine");
+        let message = format!("{why}; set a client key (DUOPOOL_CLIENT_KEYS) to let in more than this machine");
         let id = request_id(request.request(), &door);
         let reply = ApiError::Forbidden { message }.reply(dialect_of(request.path()), &id, door.now());
         return Ok(request.into_response(reply));

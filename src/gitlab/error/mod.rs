@@ -102,6 +102,7 @@ const TABLE: &[Row] = &[
     row!(REST, Is(403), NotJson                             => Instance InstanceUnexpected, Hold::Backoff, true, "own: a web firewall, not GitLab"),
     row!(MINT, Is(403), Any                                 => Account NotEntitled, Hold::UntilFixed, true, "Rails: third_party_agents.rb policy"),
     row!(MINT, Is(402), Any                                 => Account QuotaExhausted, Hold::For(QUOTA_HOLD), true, "Rails: code_suggestions.rb passes the gateway's status through"),
+    row!(MINT, Is(404), NotJson                             => Instance InstanceUnexpected, Hold::Backoff, true, "own: GitLab's API answers an unknown route in JSON; a wrong address or a proxy does not"),
     row!(MINT, Is(404), Any                                 => Account InstanceTooOld, Hold::UntilFixed, true, "Rails: route exists from 18.4, Enterprise Edition"),
     row!(MINT, Is(422), Says("missing_default_duo_group")   => Account NamespaceMissing, Hold::UntilFixed, true, "Rails: code_suggestions.rb"),
     row!(MINT, Is(503), Says("Missing default GitLab Duo namespace") => Account NamespaceMissing, Hold::UntilFixed, true, "Rails: third_party_agents.rb; seen opencode#23139"),

@@ -19,6 +19,7 @@ const GITLABS: &[(Call, u16, &str, Scope, Reason)] = &[
     (Call::Mint, 403, r#"{"error":"insufficient_scope","error_description":"x","scope":"api"}"#, Scope::Account, ScopeMissing),
     (Call::Mint, 403, r#"{"message":"403 Forbidden"}"#, Scope::Account, NotEntitled),
     (Call::Mint, 404, r#"{"error":"404 Not Found"}"#, Scope::Account, InstanceTooOld),
+    (Call::Mint, 404, "<html>not found</html>", Scope::Instance, InstanceUnexpected),
     (Call::Mint, 503, r#"{"message":"Missing default GitLab Duo namespace user preference"}"#, Scope::Account, NamespaceMissing),
     (Call::Mint, 503, r#"{"message":"GitLab Duo features are disabled for the billing namespace"}"#, Scope::Account, DuoDisabled),
     (Call::Mint, 503, r#"{"message":"Token creation failed"}"#, Scope::Account, MintFailed),
