@@ -2,5 +2,6 @@
 
 #![expect(missing_docs, clippy::expect_used, clippy::panic, reason = "tests say what they are in their names")]
 
+mod clients;
 mod first_light;
 mod support;
