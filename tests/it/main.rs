@@ -4,4 +4,5 @@
 
 mod clients;
 mod first_light;
+mod routes;
 mod support;
