@@ -4,5 +4,7 @@
 
 mod admin_api;
 mod architecture;
+mod clients;
 mod first_light;
+mod routes;
 mod support;
