@@ -2,6 +2,7 @@
 
 #![expect(missing_docs, clippy::expect_used, clippy::panic, reason = "tests say what they are in their names")]
 
+mod bad_input;
 mod clients;
 mod first_light;
 mod routes;
