@@ -122,7 +122,7 @@ impl Recording {
         for (name, value) in &self.headers {
             let own = ["host", "content-length", "content-type"].contains(&name.to_ascii_lowercase().as_str());
             // An upgrade is asked for by this header; all others are sent on a connection that ends with the answer.
-            if !own && !(name.eq_ignore_ascii_case("connection") && value != "Upgrade") {
+            if !own && (!name.eq_ignore_ascii_case("connection") || value == "Upgrade") {
                 request = request.header(name, value);
             }
         }

@@ -4,6 +4,7 @@
 
 mod admin_api;
 mod architecture;
+mod bad_input;
 mod clients;
 mod first_light;
 mod routes;

@@ -50,6 +50,9 @@ fn count(model: &str) -> Value {
     json!({ "model": model, "messages": [{ "role": "user", "content": "Good morning!" }] })
 }
 
+/// Reads what a model said, in a stream or not.
+type Read = fn(&Answer, bool) -> Said;
+
 /// What a model said, whatever the dialect and the form.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Said {
@@ -190,7 +193,6 @@ async fn a_stream_says_what_the_whole_answer_says() {
     let ask_tool = json!([{ "role": "user", "content": "Use the tool forecast for Oslo." }]);
     let function = json!({ "name": "forecast", "parameters": weather() });
     let chat_tool = json!({ "messages": ask_tool, "tools": [{ "type": "function", "function": function }] });
-    type Read = fn(&Answer, bool) -> Said;
     let thinks = json!({ "max_tokens": 3_000, "thinking": { "type": "enabled", "budget_tokens": 1_024 } });
     let cases: Vec<(&str, Value, Read)> = vec![
         ("/v1/messages", with(&messages(SONNET), &thinks), said_in_messages),

@@ -211,8 +211,22 @@ fn sooner(one: Option<(Timestamp, Reason)>, other: (Timestamp, Reason)) -> (Time
     one.filter(|one| key(*one) <= key(other)).unwrap_or(other)
 }
 
+/// Returns whether an error is about the gateway or the provider. What is about an account, such as its credit, is told
+/// with the time at which that recovers.
 fn is_upstreams(error: &ApiError) -> bool {
-    matches!(error, ApiError::Provider { .. } | ApiError::Upstream { .. })
+    match error {
+        ApiError::Provider { .. } => true,
+        ApiError::Upstream { reason } => matches!(
+            reason,
+            Reason::GatewayError
+                | Reason::GatewayUnreachable
+                | Reason::CutShort
+                | Reason::Timeout
+                | Reason::ProviderError
+                | Reason::ProviderThrottled
+        ),
+        _ => false,
+    }
 }
 
 pub(super) fn unsupported(model: &str) -> ApiError {

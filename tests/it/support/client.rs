@@ -76,19 +76,7 @@ impl Request {
 
     /// Sends, and returns once the head of the answer is there.
     pub async fn open(self) -> Open {
-        let mut stream = self.begin().await;
-        let mut raw = Vec::new();
-        loop {
-            if let Some(end) = raw.windows(4).position(|window| window == b"\r\n\r\n") {
-                let (status, headers) = head(&raw[..end]);
-                return Open { status, headers, stream, raw: raw.split_off(end + 4) };
-            }
-            assert!(
-                read(&mut stream, &mut raw).await,
-                "the connection closed before an answer: {:?}",
-                String::from_utf8_lossy(&raw)
-            );
-        }
+        Open::on(self.begin().await).await.expect("the connection closed before an answer")
     }
 
     /// Sends, and returns the connection without waiting for anything.
@@ -106,6 +94,20 @@ impl Request {
 }
 
 impl Open {
+    /// Reads the head of an answer; `None` if the connection closes before.
+    pub async fn on(mut stream: TcpStream) -> Option<Self> {
+        let mut raw = Vec::new();
+        loop {
+            if let Some(end) = raw.windows(4).position(|window| window == b"\r\n\r\n") {
+                let (status, headers) = head(&raw[..end]);
+                return Some(Self { status, headers, stream, raw: raw.split_off(end + 4) });
+            }
+            if !read(&mut stream, &mut raw).await {
+                return None;
+            }
+        }
+    }
+
     /// Returns a header's value.
     pub fn header(&self, name: &str) -> Option<&str> {
         find(&self.headers, name)
