@@ -61,6 +61,7 @@ struct Group {
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct ModelsData {
     ai_chat_available_models: Option<Models>,
 }
