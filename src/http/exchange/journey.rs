@@ -8,7 +8,7 @@ use tracing::{error, warn};
 
 use crate::account::lease::Lease;
 use crate::account::registry::ModelRefused;
-use crate::domain::fault::{Hold, Reason, Scope};
+use crate::domain::fault::{Fault, Hold, Reason, Scope};
 use crate::domain::id::AccountId;
 use crate::domain::model::ModelName;
 use crate::domain::time::Timestamp;
@@ -136,9 +136,10 @@ impl Journey {
     ) -> Result<(), ApiError> {
         let fault = &failed.error.fault;
         warn_of(incoming, &account, &failed);
-        match fault.scope {
-            Scope::Request | Scope::Provider => self.provider_attempts += 1,
-            Scope::Model | Scope::Account | Scope::Gateway | Scope::Instance => self.refusals += 1,
+        if reached_the_provider(fault) {
+            self.provider_attempts += 1;
+        } else {
+            self.refusals += 1;
         }
         let curable = fault.curable && Instant::now() < self.deadline;
         let within = self.provider_attempts < PROVIDER_ATTEMPTS_MAX && self.refusals < REFUSALS_MAX;
@@ -186,6 +187,12 @@ impl Journey {
             (NoAccount::OtherDialect { model }, _) => other_dialect(incoming, &model),
         }
     }
+}
+
+/// Returns whether a model may have worked on the attempt, so that it may be billed.
+fn reached_the_provider(fault: &Fault) -> bool {
+    let answered = matches!(fault.scope, Scope::Request | Scope::Provider) && fault.reason != Reason::UnsupportedModel;
+    answered || matches!(fault.reason, Reason::CutShort | Reason::Timeout)
 }
 
 fn no_account(earliest: Option<(Timestamp, Reason)>, now: Timestamp) -> ApiError {

@@ -29,7 +29,7 @@ use crate::store::{AccountRecord, Contents, DeleteAccount, Load, PutAccount, Sto
 pub(crate) type Published = Arc<ArcSwap<Table>>;
 
 /// How often it is looked whether an account's actor died.
-const WATCH: Duration = Duration::from_secs(5);
+const WATCH_EVERY: Duration = Duration::from_secs(5);
 /// Every account tells a change at a time; a thousand of them may start at once.
 const MAILBOX: usize = 4_096;
 
@@ -92,6 +92,11 @@ pub(crate) struct ModelRefused {
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 struct Publish;
+
+/// Looks whether an account's actor died.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+struct Watch;
 
 impl RegistryActor {
     /// Starts the registry on the present arbiter, with an actor for every stored account.
@@ -227,7 +232,7 @@ impl Actor for RegistryActor {
         if let Some(contents) = self.contents.take() {
             self.start_all(contents, |_| true);
         }
-        ctx.run_interval(WATCH, Self::watch);
+        ctx.run_interval(WATCH_EVERY, |_, ctx| ctx.notify(Watch));
     }
 }
 
@@ -248,6 +253,14 @@ impl Handler<Publish> for RegistryActor {
 
     fn handle(&mut self, _: Publish, _: &mut Self::Context) {
         self.publish();
+    }
+}
+
+impl Handler<Watch> for RegistryActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Watch, ctx: &mut Self::Context) {
+        self.watch(ctx);
     }
 }
 
@@ -318,3 +331,6 @@ impl Handler<ModelRefused> for RegistryActor {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
