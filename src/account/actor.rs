@@ -133,12 +133,27 @@ impl AccountActor {
                 Effect::Mint => self.mint(ctx),
                 Effect::Discover => self.discover(ctx),
                 Effect::Publish => self.office.registry.do_send(SnapshotChanged(Arc::new(self.snapshot(ctx)))),
-                Effect::Answer(answer) => self.waiting.drain(..).for_each(|waiter| {
-                    // A waiter that has left needs no answer.
-                    drop(waiter.send(answer.clone()));
-                }),
+                Effect::Answer(answer) => self.answer(answer, ctx),
             }
         }
+    }
+
+    /// Answers those who wait for a renewal, once its outcome is published: they go on to choose from the table.
+    fn answer(&mut self, answer: Result<Generation, Block>, ctx: &mut Context<Self>) {
+        if self.waiting.is_empty() {
+            return;
+        }
+        let waiting = std::mem::take(&mut self.waiting);
+        let publishing = self.office.registry.send(SnapshotChanged(Arc::new(self.snapshot(ctx))));
+        let answering = async move {
+            // Without a registry the server is stopping, and any answer will do.
+            publishing.await.unwrap_or_default();
+            waiting.into_iter().for_each(|waiter| {
+                // A waiter that has left needs no answer.
+                drop(waiter.send(answer.clone()));
+            });
+        };
+        ctx.spawn(answering.into_actor(self));
     }
 
     fn snapshot(&self, ctx: &Context<Self>) -> Snapshot {

@@ -2,5 +2,10 @@
 
 #![expect(missing_docs, clippy::expect_used, clippy::panic, reason = "tests say what they are in their names")]
 
+mod cancellation;
 mod first_light;
+mod restart;
+mod routing;
+mod shutdown;
+mod streaming;
 mod support;

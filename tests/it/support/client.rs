@@ -124,6 +124,13 @@ impl Open {
         String::from_utf8_lossy(&self.raw).into_owned()
     }
 
+    /// Reads until the other side closes the connection, for answers that are too long to be looked at as they come.
+    pub async fn until_closed(mut self) -> Answer {
+        while read(&mut self.stream, &mut self.raw).await {}
+        let (body, complete) = dechunk(&self.raw);
+        Answer { status: self.status, headers: self.headers, body, complete }
+    }
+
     /// Reads the rest. The connection must be one that closes, or the answer one that tells its length.
     pub async fn rest(mut self) -> Answer {
         let length = self.header("content-length").and_then(|text| text.parse::<usize>().ok());
