@@ -35,6 +35,8 @@ const MODELS_MEAN_ACCOUNT: usize = 2;
 const DISCOVERY_EVERY: Duration = Duration::from_hours(1);
 /// Models that may be blocked one by one; beyond, the one that ends first is forgotten. Bounds memory.
 const MODEL_BLOCKS_MAX: usize = 64;
+/// A clock is corrected by moments all the time; only one that goes back by more than this was set anew.
+const CLOCK_SLACK: Duration = Duration::from_secs(30);
 
 /// What happened.
 #[derive(Debug)]
@@ -82,8 +84,8 @@ pub(crate) struct State {
     models: Arc<BTreeMap<ModelName, Block>>,
     discovering: bool,
     discover_at: Timestamp,
-    /// The time of the last tick, by which a clock that was set back is noticed.
-    ticked_at: Timestamp,
+    /// The latest time that was seen, by which a clock that was set back is noticed.
+    seen_at: Timestamp,
 }
 
 impl State {
@@ -102,13 +104,14 @@ impl State {
             models: Arc::default(),
             discovering: false,
             discover_at: now,
-            ticked_at: now,
+            seen_at: now,
         }
     }
 
     /// Takes in what happened and returns what to do about it.
     pub(crate) fn step(&mut self, event: Event, now: Timestamp, rng: &mut impl Rng) -> Vec<Effect> {
-        match event {
+        let mut effects = self.notice_clock(now);
+        effects.extend(match event {
             Event::Tick => self.tick(now, rng),
             Event::RenewalWanted(than) => self.renewal_wanted(than, now),
             Event::Minted(grant) => self.minted(grant, now, rng),
@@ -119,7 +122,8 @@ impl State {
                 self.discovering = false;
                 vec![Effect::Publish]
             }
-        }
+        });
+        effects
     }
 
     /// Returns the grant, whether or not it has ended.
@@ -159,10 +163,6 @@ impl State {
 
     fn tick(&mut self, now: Timestamp, rng: &mut impl Rng) -> Vec<Effect> {
         let mut effects = Vec::new();
-        if now < self.ticked_at {
-            self.clock_went_back(now);
-        }
-        self.ticked_at = now;
         if !self.minting && now >= self.mint_at && self.budget_end(now).is_none() {
             effects.extend(self.start_mint(now));
         }
@@ -174,12 +174,22 @@ impl State {
         effects
     }
 
-    /// Ends every wait, since none can be trusted: a deadline of the old time may be hours away by the new one.
-    fn clock_went_back(&mut self, now: Timestamp) {
+    /// Looks whether the clock was set back. If so, every wait ends, since none can be trusted: a deadline of the old
+    /// time may be hours away by the new one.
+    fn notice_clock(&mut self, now: Timestamp) -> Vec<Effect> {
+        if now + CLOCK_SLACK >= self.seen_at {
+            self.seen_at = self.seen_at.max(now);
+            return Vec::new();
+        }
+        // What was minted lately by the old time counts as minted just now, so that the budget is never exceeded.
+        let seen_at = std::mem::replace(&mut self.seen_at, now);
+        self.mints.retain(|at| *at + BUDGET_WINDOW > seen_at);
+        self.mints.iter_mut().for_each(|at| *at = now);
         self.mint_at = now;
         self.discover_at = now;
         let waits = self.trouble.iter_mut().chain(self.block.iter_mut());
         waits.chain(Arc::make_mut(&mut self.models).values_mut()).for_each(|block| block.until = now);
+        vec![Effect::Publish]
     }
 
     fn renewal_wanted(&mut self, than: Option<Generation>, now: Timestamp) -> Vec<Effect> {
@@ -202,20 +212,36 @@ impl State {
 
     fn start_mint(&mut self, now: Timestamp) -> Vec<Effect> {
         self.minting = true;
+        self.count_mint(now);
+        vec![Effect::Mint, Effect::Publish]
+    }
+
+    fn count_mint(&mut self, now: Timestamp) {
         self.mints.push_back(now);
         if self.mints.len() > BUDGET_MINTS {
             self.mints.pop_front();
         }
-        vec![Effect::Mint, Effect::Publish]
     }
 
     fn minted(&mut self, grant: Arc<Grant>, now: Timestamp, rng: &mut impl Rng) -> Vec<Effect> {
+        if !self.minting {
+            // A login minted it, within the same limit of GitLab's.
+            self.count_mint(now);
+        }
+        self.serial = grant.generation;
+        if !grant.is_usable(now) {
+            // One of the two clocks is wrong. To mint at once again would only use up the budget, for ever.
+            let (scope, reason) = (Scope::Instance, Reason::InstanceUnexpected);
+            return self.mint_failed(&Fault { scope, reason, hold: Hold::Backoff, curable: true }, now, rng);
+        }
         self.minting = false;
         self.mint_at = renew_at(grant.expires_at, now, rng);
-        self.serial = grant.generation;
         self.trouble = None;
-        // The account's block, if it was the credential's, ends with the credential.
-        self.block = self.block.take().filter(|block| block.reason != Reason::GrantRefused || block.attempts > 1);
+        // A first refusal's block ends with the new grant. It is kept, so that a second refusal in a row is seen as one.
+        let refused = self.block.as_mut().filter(|block| block.reason == Reason::GrantRefused && block.attempts == 1);
+        if let Some(block) = refused {
+            block.until = block.until.min(now);
+        }
         let generation = grant.generation;
         self.grant = Some(grant);
         vec![Effect::Publish, Effect::Answer(Ok(generation))]
@@ -246,15 +272,16 @@ impl State {
         now: Timestamp,
         rng: &mut impl Rng,
     ) -> Vec<Effect> {
+        if self.grant.as_ref().is_some_and(|grant| generation < grant.generation) {
+            return Vec::new();
+        }
         match (fault.scope, fault.hold) {
             (_, Hold::UntilMinted) => self.grant_refused(generation, fault, now, rng),
             (Scope::Account, Hold::For(_) | Hold::Backoff | Hold::UntilFixed) => {
-                self.block = Some(next_block(self.block.as_ref(), fault, now, rng));
-                vec![Effect::Publish]
+                publish_if(self.block_account(fault, now, rng))
             }
             (Scope::Model, Hold::For(_) | Hold::Backoff | Hold::UntilFixed) => {
-                self.block_model(model, fault, now, rng);
-                vec![Effect::Publish]
+                publish_if(self.block_model(model, fault, now, rng))
             }
             // Wider than an account, the request's own, or without a hold: says nothing about this account.
             (Scope::Request | Scope::Provider | Scope::Gateway | Scope::Instance, _)
@@ -274,8 +301,7 @@ impl State {
             return Vec::new();
         }
         let backoff = Fault { hold: Hold::Backoff, ..fault.clone() };
-        let block = next_block(self.block.as_ref(), &backoff, now, rng);
-        self.block = Some(block);
+        self.block_account(&backoff, now, rng);
         self.grant = None;
         self.mint_at = now;
         let mut effects = self.tick(now, rng);
@@ -283,9 +309,18 @@ impl State {
         effects
     }
 
-    fn block_model(&mut self, model: ModelName, fault: &Fault, now: Timestamp, rng: &mut impl Rng) {
+    /// Blocks the whole account, and returns whether that changed anything.
+    fn block_account(&mut self, fault: &Fault, now: Timestamp, rng: &mut impl Rng) -> bool {
+        let block = block_after(self.block.as_ref(), fault, now, rng);
+        let changed = block.is_some();
+        self.block = block.or(self.block.take());
+        changed
+    }
+
+    /// Blocks one model, and the account with the second one out of credit; returns whether that changed anything.
+    fn block_model(&mut self, model: ModelName, fault: &Fault, now: Timestamp, rng: &mut impl Rng) -> bool {
+        let Some(block) = block_after(self.models.get(&model), fault, now, rng) else { return false };
         let models = Arc::make_mut(&mut self.models);
-        let block = next_block(models.get(&model), fault, now, rng);
         models.insert(model, block);
         if models.len() > MODEL_BLOCKS_MAX {
             let first = models.iter().min_by_key(|(_, block)| block.until).map(|(name, _)| name.clone());
@@ -293,8 +328,9 @@ impl State {
         }
         let empty = models.values().filter(|block| block.reason == Reason::QuotaExhausted && block.holds(now));
         if fault.reason == Reason::QuotaExhausted && empty.count() >= MODELS_MEAN_ACCOUNT {
-            self.block = Some(next_block(self.block.as_ref(), fault, now, rng));
+            self.block_account(fault, now, rng);
         }
+        true
     }
 
     /// Returns what stands against minting at `now`, if it is a request that wants it.
@@ -311,7 +347,7 @@ impl State {
     fn budget_end(&self, now: Timestamp) -> Option<Timestamp> {
         let oldest = self.mints.front().filter(|_| self.mints.len() >= BUDGET_MINTS)?;
         let until = *oldest + BUDGET_WINDOW;
-        (*oldest <= now && now < until).then_some(until)
+        (now < until).then_some(until)
     }
 }
 
@@ -320,6 +356,23 @@ fn renew_at(end: Timestamp, now: Timestamp, rng: &mut impl Rng) -> Timestamp {
     let lead = LEAD.mul_f64(rng.random_range(1.0..2.0));
     let share = (end.since(now) / LEAD_SHARE).mul_f64(rng.random_range(0.5..1.0));
     end - lead.min(share)
+}
+
+fn publish_if(changed: bool) -> Vec<Effect> {
+    if changed { vec![Effect::Publish] } else { Vec::new() }
+}
+
+/// Returns the block that follows `previous` after a request failed; `None` if that one stays as it is.
+///
+/// Requests that were under way together fail together, which is one fault and not many in a row; and what ends sooner
+/// does not cut short what ends later.
+fn block_after(previous: Option<&Block>, fault: &Fault, now: Timestamp, rng: &mut impl Rng) -> Option<Block> {
+    let running = previous.filter(|block| block.holds(now));
+    if running.is_some_and(|block| block.reason == fault.reason) {
+        return None;
+    }
+    let block = next_block(previous, fault, now, rng);
+    running.is_none_or(|running| running.until < block.until).then_some(block)
 }
 
 /// Returns the block that `fault` opens, or lengthens.

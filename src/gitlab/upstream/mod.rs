@@ -11,11 +11,13 @@ use std::time::Duration;
 
 use actix_tls::connect::{ConnectError as TcpConnectError, ConnectInfo, Connection};
 use actix_web::dev::Service;
+use actix_web::error::ParseError;
 use awc::error::{ConnectError, PayloadError, SendRequestError};
 use awc::http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, USER_AGENT};
 use awc::http::{Method, Uri};
 use futures::future::LocalBoxFuture;
 use futures::stream::{LocalBoxStream, StreamExt};
+use serde::de::IgnoredAny;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -70,7 +72,7 @@ pub(crate) struct Outgoing {
     pub(crate) url: Uri,
     pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
     pub(crate) body: actix_web::web::Bytes,
-    /// Longest wait for the head of the answer, after the connection stands.
+    /// Longest wait for the head of the answer, connecting included; a second try starts it anew.
     pub(crate) head_timeout: Duration,
 }
 
@@ -117,64 +119,85 @@ pub(crate) enum ReadError {
 #[derive(Clone)]
 pub(crate) struct Upstream {
     client: awc::Client,
+    /// For second tries: every connection of its own is new and closed after one answer.
+    unpooled: awc::Client,
+}
+
+/// An attempt that gave no head of an answer.
+struct Failed {
+    error: SendError,
+    /// The connection was closed before the first byte of an answer, as a stale one is.
+    unanswered: bool,
 }
 
 impl Upstream {
     /// Builds the client of this thread.
     pub(crate) fn new(settings: &UpstreamSettings) -> Self {
-        let connector = awc::Connector::new()
-            .connector(GuardedConnector)
-            .timeout(settings.connect_timeout)
-            .handshake_timeout(settings.connect_timeout)
-            .limit(0)
-            .conn_keep_alive(IDLE_CONNECTION_MAX)
-            .conn_lifetime(CONNECTION_LIFE_MAX)
-            .rustls_0_23(Arc::clone(&settings.tls));
-        let client = awc::Client::builder().connector(connector).disable_timeout().disable_redirects();
-        Self { client: client.no_default_headers().finish() }
+        Self { client: client(settings), unpooled: client(settings) }
     }
 
     /// Sends `outgoing` and waits for the head of the answer.
     ///
-    /// Sends it once more if a reused connection turned out to be closed, which shows at once and before a byte came.
+    /// Sends it once more, on a new connection, if a reused connection turned out to be closed, which shows at once and
+    /// before a byte came. awc does not tell whether a connection was reused, so a server that closes at once without
+    /// an answer gets the request twice.
     pub(crate) async fn send(&self, outgoing: &Outgoing) -> Result<Reply, SendError> {
         let started = tokio::time::Instant::now();
-        match self.attempt(outgoing).await {
-            Err(SendError::Broken(_)) if started.elapsed() < STALE_WITHIN => self.attempt(outgoing).await,
+        let result = match attempt(self.client.request(outgoing.method.clone(), outgoing.url.clone()), outgoing).await {
+            // Not from the pool again: its other connections may have been closed at the same moment.
+            Err(failed) if failed.unanswered && started.elapsed() < STALE_WITHIN => {
+                let request = self.unpooled.request(outgoing.method.clone(), outgoing.url.clone()).force_close();
+                attempt(request, outgoing).await
+            }
             result => result,
-        }
-    }
-
-    async fn attempt(&self, outgoing: &Outgoing) -> Result<Reply, SendError> {
-        let mut request = self.client.request(outgoing.method.clone(), outgoing.url.clone());
-        for (name, value) in &outgoing.headers {
-            request = request.append_header((name.clone(), value.clone()));
-        }
-        request = request
-            .insert_header_if_none((USER_AGENT, HeaderValue::from_static(AGENT)))
-            .insert_header_if_none((ACCEPT_ENCODING, HeaderValue::from_static("identity")));
-        let sending = request.send_body(outgoing.body.clone());
-        let response = match timeout(outgoing.head_timeout, sending).await {
-            Err(_) => return Err(SendError::Timeout),
-            Ok(Err(error)) => return Err(send_error(error)),
-            Ok(Ok(response)) => response,
         };
-        let header = |name| response.headers().get(name).and_then(|value: &HeaderValue| value.to_str().ok());
-        Ok(Reply {
-            status: response.status().as_u16(),
-            content_type: header(CONTENT_TYPE).map(str::to_owned),
-            content_length: header(CONTENT_LENGTH).and_then(|text| text.parse().ok()),
-            // awc's body panics when polled after its end; a fused one does not.
-            body: response.fuse().boxed_local(),
-        })
+        result.map_err(|failed| failed.error)
     }
+}
+
+fn client(settings: &UpstreamSettings) -> awc::Client {
+    let connector = awc::Connector::new()
+        .connector(GuardedConnector)
+        .timeout(settings.connect_timeout)
+        .handshake_timeout(settings.connect_timeout)
+        .limit(0)
+        .conn_keep_alive(IDLE_CONNECTION_MAX)
+        .conn_lifetime(CONNECTION_LIFE_MAX)
+        .rustls_0_23(Arc::clone(&settings.tls));
+    let client = awc::Client::builder().connector(connector).disable_timeout().disable_redirects();
+    client.no_default_headers().finish()
+}
+
+async fn attempt(mut request: awc::ClientRequest, outgoing: &Outgoing) -> Result<Reply, Failed> {
+    for (name, value) in &outgoing.headers {
+        request = request.append_header((name.clone(), value.clone()));
+    }
+    request = request
+        .insert_header_if_none((USER_AGENT, HeaderValue::from_static(AGENT)))
+        .insert_header_if_none((ACCEPT_ENCODING, HeaderValue::from_static("identity")));
+    let sending = request.send_body(outgoing.body.clone());
+    let response = match timeout(outgoing.head_timeout, sending).await {
+        Err(_) => return Err(Failed { error: SendError::Timeout, unanswered: false }),
+        Ok(Err(error)) => return Err(Failed { unanswered: is_unanswered(&error), error: send_error(error) }),
+        Ok(Ok(response)) => response,
+    };
+    let header = |name| response.headers().get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    Ok(Reply {
+        status: response.status().as_u16(),
+        content_type: header(CONTENT_TYPE).map(str::to_owned),
+        content_length: header(CONTENT_LENGTH).and_then(|text| text.parse().ok()),
+        // awc's body panics when polled after its end; a fused one does not.
+        body: response.fuse().boxed_local(),
+    })
 }
 
 impl Reply {
     /// Reads the body to its end: at most `bytes_max`, with at most `idle` of silence between two pieces.
     ///
-    /// awc reports a connection that closes in the middle as the end of the body, so the length is checked here.
+    /// awc reports a connection that closes in the middle as the end of the body, so the length is checked here; and
+    /// where none was promised, that a JSON answer is whole, since the beginning of a JSON object is none itself.
     pub(crate) async fn read(mut self, bytes_max: usize, idle: Duration) -> Result<actix_web::web::Bytes, ReadError> {
+        let is_answer = (200..300).contains(&self.status) && self.is_json();
         let mut whole = actix_web::web::BytesMut::new();
         loop {
             match timeout(idle, self.body.next()).await {
@@ -187,6 +210,7 @@ impl Reply {
         }
         match self.content_length {
             Some(promised) if promised != whole.len() as u64 => Err(ReadError::CutShort),
+            None if is_answer && serde_json::from_slice::<IgnoredAny>(&whole).is_err() => Err(ReadError::CutShort),
             _ => Ok(whole.freeze()),
         }
     }
@@ -201,6 +225,21 @@ impl Reply {
 pub(crate) fn is_json(content_type: &str) -> bool {
     let essence = content_type.split(';').next().unwrap_or_default().trim();
     essence.eq_ignore_ascii_case("application/json") || essence.to_ascii_lowercase().ends_with("+json")
+}
+
+/// Returns whether the connection was closed before the first byte of an answer.
+///
+/// An answer that began and broke off is an error of kind `Other` of the codec, not one of the socket's.
+fn is_unanswered(error: &SendRequestError) -> bool {
+    use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, UnexpectedEof};
+    let is_closed = |error: &std::io::Error| {
+        matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | NotConnected | UnexpectedEof)
+    };
+    match error {
+        SendRequestError::Connect(ConnectError::Disconnected) => true,
+        SendRequestError::Send(error) | SendRequestError::Response(ParseError::Io(error)) => is_closed(error),
+        _ => false,
+    }
 }
 
 fn send_error(error: SendRequestError) -> SendError {
@@ -277,4 +316,4 @@ fn allowed(host: &str, found: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, TcpCon
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

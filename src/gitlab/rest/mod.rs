@@ -79,3 +79,6 @@ pub(crate) fn bearer(token: &Secret<String>) -> Option<HeaderValue> {
     value.set_sensitive(true);
     Some(value)
 }
+
+#[cfg(test)]
+mod tests;
