@@ -148,10 +148,10 @@ impl AccountActor {
         let answering = async move {
             // Without a registry the server is stopping, and any answer will do.
             publishing.await.unwrap_or_default();
-            waiting.into_iter().for_each(|waiter| {
+            for waiter in waiting {
                 // A waiter that has left needs no answer.
                 drop(waiter.send(answer.clone()));
-            });
+            }
         };
         ctx.spawn(answering.into_actor(self));
     }

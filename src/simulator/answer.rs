@@ -103,9 +103,7 @@ impl Answer {
                 End::Complete
             }
             Some(Effect::Flood { deltas, bytes }) => {
-                if dialect == Some(Dialect::Messages) {
-                    flood(&mut chunks, deltas, bytes);
-                }
+                flood(&mut chunks, dialect, deltas, bytes);
                 End::Complete
             }
             // Decided before there was an ordinary answer.
@@ -161,7 +159,10 @@ fn shorten(chunks: &mut VecDeque<Bytes>, after: usize, dialect: Option<Dialect>)
 }
 
 /// Puts one delta in so many times; they share its bytes, so the simulator's memory does not grow with them.
-fn flood(chunks: &mut VecDeque<Bytes>, deltas: usize, bytes: usize) {
+fn flood(chunks: &mut VecDeque<Bytes>, dialect: Option<Dialect>, deltas: usize, bytes: usize) {
+    if dialect != Some(Dialect::Messages) {
+        return;
+    }
     let rest = chunks.split_off(chunks.len().min(2));
     let delta = anthropic::text_delta_event(&"x".repeat(bytes));
     chunks.extend(std::iter::repeat_n(delta, deltas));

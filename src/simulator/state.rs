@@ -121,7 +121,14 @@ pub(crate) struct Shared {
 
 impl Shared {
     pub(crate) fn new(state: State, clock: Arc<dyn Clock>, address: SocketAddr, path_prefix: String) -> Self {
-        Self { state: Mutex::new(state), changes: watch::Sender::new(0), clock, address, path_prefix, chunks_sent: AtomicU64::new(0) }
+        Self {
+            state: Mutex::new(state),
+            changes: watch::Sender::new(0),
+            clock,
+            address,
+            path_prefix,
+            chunks_sent: AtomicU64::new(0),
+        }
     }
 
     /// Reads the state.

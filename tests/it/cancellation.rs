@@ -23,7 +23,7 @@ async fn assert_unharmed(app: &TestApp) {
 #[actix::test]
 async fn a_client_that_leaves_before_the_answer_begins_ends_the_request_upstream() {
     let app = TestApp::with_accounts(&["ada"]).await;
-    let effects = [Effect::Hang, Effect::delay(Duration::from_secs(60), Duration::ZERO)];
+    let effects = [Effect::Hang, Effect::delay(Duration::from_mins(1), Duration::ZERO)];
     let mut left = 0;
     for effect in effects {
         for (path, body, call) in [

@@ -15,7 +15,7 @@ use crate::support::{Answer, TestApp};
 /// 2026-11-22 00:00 UTC.
 const START: Timestamp = Timestamp::from_secs(1_795_305_600);
 /// Past every grant's renewal and before its end: grants live an hour and are renewed 5 to 10 minutes before.
-const UNTIL_RENEWAL: Duration = Duration::from_secs(56 * 60);
+const UNTIL_RENEWAL: Duration = Duration::from_mins(56);
 
 /// Starts at a time that moves only when the test says so.
 async fn standing_still(names: &[&str]) -> (TestApp, TestClock) {
@@ -184,7 +184,7 @@ async fn requests_that_meet_an_ended_grant_wait_for_one_mint_together() {
     app.gitlab.add_rule(Rule::always(slow).on(Call::ThirdPartyDirectAccess));
     for sleep in 1..=3 {
         // A laptop that slept for two hours.
-        clock.advance(Duration::from_secs(2 * 60 * 60));
+        clock.advance(Duration::from_hours(2));
         join_all((0..12).map(|_| assert_serves(&app))).await;
         assert_eq!(mints(&app).len(), 1 + sleep);
     }
@@ -200,13 +200,13 @@ async fn a_valid_grant_serves_while_minting_is_refused_and_its_end_is_told_clear
     let ada = app.account_when("ada", has_trouble("namespace_missing")).await;
     assert_eq!(ada["health"], "degraded");
     assert_serves(&app).await;
-    clock.advance(Duration::from_secs(10 * 60));
+    clock.advance(Duration::from_mins(10));
     let answer = ask(&app).await;
     assert_eq!(answer.status, 503, "{}", answer.text());
     assert_eq!(app.account("ada").await["health"], "needs_attention");
     // Once it is mended, the account comes back by itself.
     app.gitlab.change_account("ada", |standing| standing.entitlement = Entitlement::Entitled).expect("ada is known");
-    clock.advance(Duration::from_secs(20 * 60));
+    clock.advance(Duration::from_mins(20));
     assert_serves(&app).await;
     app.account_when("ada", |account| account["health"] == "ready").await;
 }
@@ -218,7 +218,10 @@ async fn a_gitlab_that_answers_nonsense_leaves_a_clear_state_and_the_grant_in_us
         (Effect::login_page(), "instance_unexpected"),
         (Effect::garbage(), "instance_unexpected"),
         (Effect::json(200, &json!({ "token": "", "expires_at": 1 })), "instance_unexpected"),
-        (Effect::json(201, &json!({ "token": "t", "expires_at": 99, "headers": { "a b": "c" } })), "instance_unexpected"),
+        (
+            Effect::json(201, &json!({ "token": "t", "expires_at": 99, "headers": { "a b": "c" } })),
+            "instance_unexpected",
+        ),
         (Effect::Close, "instance_unexpected"),
         (Effect::Cut { after: 30 }, "instance_unexpected"),
         (Effect::redirect("http://127.0.0.1:1/elsewhere"), "instance_unexpected"),
@@ -328,7 +331,7 @@ async fn an_empty_account_keeps_its_grant_and_comes_back_with_its_credit() {
     app.gitlab.set_credit("ada", Credit::Available).expect("ada is known");
     // GitLab's gateway remembers the refusal for about an hour, so it is not asked before.
     assert_eq!(ask(&app).await.status, 402);
-    clock.advance(Duration::from_secs(80 * 60));
+    clock.advance(Duration::from_mins(80));
     assert_serves(&app).await;
     let ada = app.account_when("ada", |account| account["health"] == "ready").await;
     assert_eq!(ada["blocked_models"], json!({}));

@@ -293,7 +293,8 @@ async fn without_any_credit_the_client_hears_so_in_its_dialect_and_when_to_come_
 async fn without_any_live_account_the_client_hears_503() {
     let app = TestApp::with_accounts(&["ada", "grace"]).await;
     for name in ["ada", "grace"] {
-        let dead = |standing: &mut duopool::simulator::Standing| standing.entitlement = Entitlement::TokenCreationFailed;
+        let dead =
+            |standing: &mut duopool::simulator::Standing| standing.entitlement = Entitlement::TokenCreationFailed;
         app.gitlab.change_account(name, dead).expect("known");
     }
     app.gitlab.revoke_grants(None).expect("all of them");

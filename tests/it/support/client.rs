@@ -224,8 +224,8 @@ fn dechunk(mut raw: &[u8]) -> (Vec<u8>, bool) {
 
 /// Reads some more; `false` at the end.
 async fn read(stream: &mut TcpStream, into: &mut Vec<u8>) -> bool {
-    match timeout(PATIENCE, stream.read_buf(into)).await {
-        Ok(result) => result.is_ok_and(|count| count > 0),
-        Err(_elapsed) => panic!("no more bytes within {PATIENCE:?}: {}", String::from_utf8_lossy(into)),
-    }
+    let Ok(result) = timeout(PATIENCE, stream.read_buf(into)).await else {
+        panic!("no more bytes within {PATIENCE:?}: {}", String::from_utf8_lossy(into))
+    };
+    result.is_ok_and(|count| count > 0)
 }

@@ -13,7 +13,7 @@ pub async fn silent_after(bytes: &str) -> String {
         while let Ok((mut stream, _)) = listener.accept().await {
             let bytes = bytes.clone();
             actix::spawn(async move {
-                let mut asked = [0; 64 * 1024];
+                let mut asked = [0; 16 * 1024];
                 if stream.read(&mut asked).await.is_ok_and(|count| count > 0) {
                     stream.write_all(&bytes).await.expect("duopool reads");
                     // Until the other side goes.
