@@ -71,6 +71,9 @@ impl Office {
     }
 }
 
+/// Somebody who waits for a renewal.
+type Waiter = oneshot::Sender<Result<Generation, Block>>;
+
 /// The owner of one account.
 pub(crate) struct AccountActor {
     office: Office,
@@ -83,7 +86,7 @@ pub(crate) struct AccountActor {
     completion_model: Option<String>,
     /// What the login that brought the account has minted.
     first: Option<Mint>,
-    waiting: Vec<oneshot::Sender<Result<Generation, Block>>>,
+    waiting: Vec<Waiter>,
     listing: Vec<oneshot::Sender<()>>,
 }
 
@@ -134,13 +137,33 @@ impl AccountActor {
                 Effect::Mint => self.mint(ctx),
                 Effect::Discover => self.discover(ctx),
                 Effect::Publish => self.office.registry.do_send(SnapshotChanged(Arc::new(self.snapshot(ctx)))),
-                // A waiter that has left needs no answer.
-                Effect::Reply(answer) => drop(self.waiting.pop().map(|asker| asker.send(answer))),
-                Effect::Answer(answer) => self.waiting.drain(..).for_each(|waiter| {
-                    drop(waiter.send(answer.clone()));
-                }),
+                Effect::Reply(answer) => {
+                    let asker = self.waiting.pop().into_iter().collect();
+                    self.answer(asker, answer, ctx);
+                }
+                Effect::Answer(answer) => {
+                    let waiting = std::mem::take(&mut self.waiting);
+                    self.answer(waiting, answer, ctx);
+                }
             }
         }
+    }
+
+    /// Answers those who wait for a renewal, once its outcome is published: they go on to choose from the table.
+    fn answer(&mut self, waiting: Vec<Waiter>, answer: Result<Generation, Block>, ctx: &mut Context<Self>) {
+        if waiting.is_empty() {
+            return;
+        }
+        let publishing = self.office.registry.send(SnapshotChanged(Arc::new(self.snapshot(ctx))));
+        let answering = async move {
+            // Without a registry the server is stopping, and any answer will do.
+            publishing.await.unwrap_or_default();
+            for waiter in waiting {
+                // A waiter that has left needs no answer.
+                drop(waiter.send(answer.clone()));
+            }
+        };
+        ctx.spawn(answering.into_actor(self));
     }
 
     fn snapshot(&self, ctx: &Context<Self>) -> Snapshot {

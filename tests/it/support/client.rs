@@ -126,6 +126,13 @@ impl Open {
         String::from_utf8_lossy(&self.raw).into_owned()
     }
 
+    /// Reads until the other side closes the connection, for answers that are too long to be looked at as they come.
+    pub async fn until_closed(mut self) -> Answer {
+        while read(&mut self.stream, &mut self.raw).await {}
+        let (body, complete) = dechunk(&self.raw);
+        Answer { status: self.status, headers: self.headers, body, complete }
+    }
+
     /// Reads the rest. The connection must be one that closes, or the answer one that tells its length.
     pub async fn rest(mut self) -> Answer {
         let length = self.header("content-length").and_then(|text| text.parse::<usize>().ok());
@@ -219,8 +226,8 @@ fn dechunk(mut raw: &[u8]) -> (Vec<u8>, bool) {
 
 /// Reads some more; `false` at the end.
 async fn read(stream: &mut TcpStream, into: &mut Vec<u8>) -> bool {
-    match timeout(PATIENCE, stream.read_buf(into)).await {
-        Ok(result) => result.is_ok_and(|count| count > 0),
-        Err(_elapsed) => panic!("no more bytes within {PATIENCE:?}: {}", String::from_utf8_lossy(into)),
-    }
+    let Ok(result) = timeout(PATIENCE, stream.read_buf(into)).await else {
+        panic!("no more bytes within {PATIENCE:?}: {}", String::from_utf8_lossy(into))
+    };
+    result.is_ok_and(|count| count > 0)
 }

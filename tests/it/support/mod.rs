@@ -2,6 +2,8 @@
 
 mod app;
 mod client;
+pub mod gateway;
+pub mod requests;
 
 pub use app::{ADMIN_KEY, TestApp, token_of};
 pub use client::{Answer, Event, Open, Request};
