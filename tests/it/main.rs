@@ -5,5 +5,8 @@
 mod bad_input;
 mod clients;
 mod first_light;
+mod model_names;
 mod routes;
+mod same_content;
 mod support;
+mod upstream_errors;
