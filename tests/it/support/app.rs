@@ -41,10 +41,7 @@ impl TestApp {
 
     /// Starts GitLab with users called `names`, and duopool with an empty pool and `change`d settings.
     pub async fn start(names: &[&str], change: impl FnOnce(&mut Layer)) -> Self {
-        let accounts =
-            (1_u64..).zip(names).map(|(id, name)| SimulatedAccount::new(name, id, &token_of(name))).collect();
-        let settings = simulator::Settings { accounts, ..simulator::Settings::default() };
-        let simulator = simulator::start(settings).await.expect("the simulator starts");
+        let simulator = simulated(names).await;
         let folder = tempfile::tempdir().expect("a folder for the data");
         let mut layer = Layer {
             listen: Some("127.0.0.1:0".to_owned()),
@@ -156,6 +153,13 @@ impl TestApp {
 /// Returns the personal access token of GitLab's user `name`.
 pub fn token_of(name: &str) -> String {
     format!("glpat-test-{name}-0123456789")
+}
+
+/// Starts a GitLab with users called `names`, all of them in good standing.
+pub async fn simulated(names: &[&str]) -> simulator::Running {
+    let accounts = (1_u64..).zip(names).map(|(id, name)| SimulatedAccount::new(name, id, &token_of(name))).collect();
+    let settings = simulator::Settings { accounts, ..simulator::Settings::default() };
+    simulator::start(settings).await.expect("the simulator starts")
 }
 
 async fn start(layer: &Layer) -> Running {

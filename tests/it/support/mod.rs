@@ -2,6 +2,8 @@
 
 mod app;
 mod client;
+mod process;
 
-pub use app::{ADMIN_KEY, TestApp, token_of};
+pub use app::{ADMIN_KEY, TestApp, simulated, token_of};
 pub use client::{Answer, Event, Open, Request};
+pub use process::{Machine, Started, contents};
