@@ -57,10 +57,10 @@ pub enum Mode {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// A setting cannot be used.
-    #[error("{0}")]
+    #[error(transparent)]
     Config(#[from] ConfigError),
     /// The address is taken or not ours.
-    #[error("cannot listen on {address}: {source}")]
+    #[error("cannot listen on {address}")]
     Listen {
         /// Which address.
         address: SocketAddr,
@@ -68,13 +68,13 @@ pub enum StartError {
         source: io::Error,
     },
     /// The data folder cannot be used.
-    #[error("{0}")]
+    #[error(transparent)]
     Store(#[from] StoreError),
     /// The master key cannot be used.
-    #[error("{0}")]
+    #[error(transparent)]
     MasterKey(#[from] KeyError),
     /// A file beside the data cannot be read or written.
-    #[error("cannot use {}: {source}", path.display())]
+    #[error("cannot use {}", path.display())]
     File {
         /// Which file.
         path: PathBuf,
@@ -82,7 +82,7 @@ pub enum StartError {
         source: io::Error,
     },
     /// The model catalogue cannot be used.
-    #[error("{}: {source}", file.as_deref().map_or("the built-in model catalogue".to_owned(), |f| f.display().to_string()))]
+    #[error("{} cannot be used", file.as_deref().map_or("the built-in model catalogue".to_owned(), |f| f.display().to_string()))]
     Catalogue {
         /// The operator's file, if it is at fault.
         file: Option<PathBuf>,

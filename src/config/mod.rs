@@ -33,7 +33,7 @@ const WORKERS_MAX: u64 = 256;
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
-    #[error("cannot read the settings file {}: {source}", path.display())]
+    #[error("cannot read the settings file {}", path.display())]
     Unreadable {
         /// Which file.
         path: PathBuf,

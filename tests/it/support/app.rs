@@ -47,10 +47,7 @@ impl TestApp {
 
     /// As [`TestApp::start`], with both sides reading the time from `clock`.
     pub async fn start_at(names: &[&str], clock: Arc<dyn Clock>, change: impl FnOnce(&mut Layer)) -> Self {
-        let accounts =
-            (1_u64..).zip(names).map(|(id, name)| SimulatedAccount::new(name, id, &token_of(name))).collect();
-        let settings = simulator::Settings { accounts, clock: Arc::clone(&clock), ..simulator::Settings::default() };
-        let simulator = simulator::start(settings).await.expect("the simulator starts");
+        let simulator = simulated_at(names, Arc::clone(&clock)).await;
         let folder = tempfile::tempdir().expect("a folder for the data");
         let mut layer = Layer {
             listen: Some("127.0.0.1:0".to_owned()),
@@ -195,6 +192,17 @@ impl TestApp {
 /// Returns the personal access token of GitLab's user `name`.
 pub fn token_of(name: &str) -> String {
     format!("glpat-test-{name}-0123456789")
+}
+
+/// Starts a GitLab with users called `names`, all of them in good standing.
+pub async fn simulated(names: &[&str]) -> simulator::Running {
+    simulated_at(names, Arc::new(SystemClock)).await
+}
+
+async fn simulated_at(names: &[&str], clock: Arc<dyn Clock>) -> simulator::Running {
+    let accounts = (1_u64..).zip(names).map(|(id, name)| SimulatedAccount::new(name, id, &token_of(name))).collect();
+    let settings = simulator::Settings { accounts, clock, ..simulator::Settings::default() };
+    simulator::start(settings).await.expect("the simulator starts")
 }
 
 async fn start(layer: &Layer, clock: &Arc<dyn Clock>) -> Result<Running, StartError> {

@@ -4,9 +4,11 @@ mod app;
 pub mod ask;
 mod client;
 pub mod gateway;
+mod process;
 pub mod requests;
 pub mod said;
 pub mod told;
 
-pub use app::{ADMIN_KEY, TestApp, token_of};
+pub use app::{ADMIN_KEY, TestApp, simulated, token_of};
 pub use client::{Answer, Event, Open, Request};
+pub use process::{Machine, Started, contents};
