@@ -25,7 +25,8 @@ pub struct TestApp {
     pub gitlab_url: String,
     simulator: simulator::Running,
     running: Option<Running>,
-    folder: TempDir,
+    /// Kept for as long as duopool runs.
+    _folder: TempDir,
     layer: Layer,
     clock: Arc<dyn Clock>,
 }
@@ -48,7 +49,7 @@ impl TestApp {
     /// As [`TestApp::start`], with both sides reading the time from `clock`.
     pub async fn start_at(names: &[&str], clock: Arc<dyn Clock>, change: impl FnOnce(&mut Layer)) -> Self {
         let simulator = simulated_at(names, Arc::clone(&clock)).await;
-        let folder = tempfile::tempdir().expect("a folder for the data");
+        let folder = tempfile::tempdir().expect("a _folder: folder for the data");
         let mut layer = Layer {
             listen: Some("127.0.0.1:0".to_owned()),
             data_dir: Some(folder.path().to_owned()),
@@ -62,7 +63,7 @@ impl TestApp {
         change(&mut layer);
         let (gitlab, gitlab_url) = (simulator.handle.clone(), simulator.url());
         let running = Some(start(&layer, &clock).await.expect("duopool starts"));
-        Self { gitlab, gitlab_url, simulator, running, folder, layer, clock }
+        Self { gitlab, gitlab_url, simulator, running, _folder: folder, layer, clock }
     }
 
     /// Stops duopool, not GitLab, and starts it again on the same data with `change`d settings.
@@ -171,11 +172,6 @@ impl TestApp {
     /// Returns where duopool listens.
     pub fn address(&self) -> SocketAddr {
         self.running.as_ref().expect("duopool runs").address()
-    }
-
-    /// Returns the folder of duopool's data.
-    pub fn folder(&self) -> &std::path::Path {
-        self.folder.path()
     }
 
     /// Returns the root of the simulated gateway.
