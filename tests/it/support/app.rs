@@ -49,7 +49,7 @@ impl TestApp {
     /// As [`TestApp::start`], with both sides reading the time from `clock`.
     pub async fn start_at(names: &[&str], clock: Arc<dyn Clock>, change: impl FnOnce(&mut Layer)) -> Self {
         let simulator = simulated_at(names, Arc::clone(&clock)).await;
-        let folder = tempfile::tempdir().expect("a _folder: folder for the data");
+        let folder = tempfile::tempdir().expect("a folder for the data");
         let mut layer = Layer {
             listen: Some("127.0.0.1:0".to_owned()),
             data_dir: Some(folder.path().to_owned()),
