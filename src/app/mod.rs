@@ -183,7 +183,7 @@ fn door_settings(config: &Config, admin: Option<&TcpListener>) -> DoorSettings {
         heartbeat: limits.heartbeat,
         hosts: config.hosts.clone(),
         admin_remote: config.admin_remote,
-        admin_port: admin.and_then(|listener| listener.local_addr().ok()).map(|address| address.port()),
+        admin_address: admin.and_then(|listener| listener.local_addr().ok()),
     }
 }
 

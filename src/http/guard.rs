@@ -111,7 +111,7 @@ fn operator(request: &ServiceRequest, door: &Door) -> Result<(), Box<Problem>> {
     let settings = door.settings();
     let refuse = |why: &str| Err(Box::new(Problem::forbidden(why)));
     let listener = request.app_config().local_addr();
-    let own_port = settings.admin_port == Some(listener.port());
+    let own_port = settings.admin_address == Some(listener);
     if !settings.admin_remote && !own_port && !is_here(request.peer_addr(), listener) {
         return refuse("the admin API answers this machine only; set admin_listen or admin_remote to change that");
     }
