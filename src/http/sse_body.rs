@@ -190,6 +190,11 @@ impl SseBody {
     fn look_at_the_time(&mut self) -> Option<Bytes> {
         let now = Instant::now();
         let settings = self.door.settings();
+        if self.pipe.finished() {
+            // The answer is whole and only its connection lingers: nothing is said after a terminal event.
+            self.upstream = None;
+            return (!self.pipe.at_event_boundary()).then(|| Bytes::from_static(b"\n\n"));
+        }
         if self.door.parts.drain.is_ending() {
             // Nobody's fault: the lease is dropped unsettled.
             self.lease = None;

@@ -4,7 +4,15 @@
 
 mod admin_api;
 mod architecture;
+mod bad_input;
+mod cancellation;
 mod cli;
+mod clients;
 mod first_light;
+mod restart;
+mod routes;
+mod routing;
 mod secrets;
+mod shutdown;
+mod streaming;
 mod support;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{
-    Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, MessageResult, ResponseActFuture, WrapFuture,
-    fut,
+    Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, MessageResult, ResponseActFuture,
+    ResponseFuture, WrapFuture, fut,
 };
 use arc_swap::ArcSwap;
 use futures::channel::oneshot;
@@ -56,6 +56,8 @@ pub(crate) struct RegistryActor {
     enrolling: BTreeMap<AccountId, Vec<oneshot::Sender<()>>>,
     contents: Option<Contents>,
     publishing: bool,
+    /// Those who wait until what they told is published.
+    waiting: Vec<oneshot::Sender<()>>,
 }
 
 struct Entry {
@@ -121,6 +123,7 @@ impl RegistryActor {
                 enrolling: BTreeMap::new(),
                 contents: Some(parts.contents),
                 publishing: false,
+                waiting: Vec::new(),
             }
         })
     }
@@ -150,6 +153,8 @@ impl RegistryActor {
         self.publishing = false;
         let accounts = self.entries.values().filter_map(|entry| entry.snapshot.clone()).collect();
         self.published.store(Arc::new(Table { accounts, refused: Arc::clone(&self.refused) }));
+        // Who has left needs no answer.
+        self.waiting.drain(..).for_each(|waiter| waiter.send(()).unwrap_or_default());
     }
 
     /// Starts accounts afresh whose actors died: a panic leaves the address dead, and the others alive.
@@ -247,14 +252,16 @@ impl Actor for RegistryActor {
 }
 
 impl Handler<SnapshotChanged> for RegistryActor {
-    type Result = ();
+    type Result = ResponseFuture<()>;
 
-    fn handle(&mut self, changed: SnapshotChanged, ctx: &mut Self::Context) {
+    fn handle(&mut self, changed: SnapshotChanged, ctx: &mut Self::Context) -> Self::Result {
         // An account that was removed has no entry, and its last words change nothing.
-        if let Some(entry) = self.entries.get_mut(&changed.0.id) {
-            entry.snapshot = Some(changed.0);
-            self.publish_soon(ctx);
-        }
+        let Some(entry) = self.entries.get_mut(&changed.0.id) else { return Box::pin(std::future::ready(())) };
+        entry.snapshot = Some(changed.0);
+        let (published, wait) = oneshot::channel();
+        self.waiting.push(published);
+        self.publish_soon(ctx);
+        Box::pin(async move { wait.await.unwrap_or_default() })
     }
 }
 

@@ -130,7 +130,7 @@ const TABLE: &[Row] = &[
     // The provider's answers, passed through by the gateway.
     row!(GATEWAY, Is(400), Says("prompt is too long")       => Request TooLong, Hold::None, false, "vendor: Anthropic"),
     row!(GATEWAY, Is(400), Says("context_length_exceeded")  => Request TooLong, Hold::None, false, "vendor: OpenAI"),
-    row!(GATEWAY, Is(413), Any                              => Request TooLong, Hold::None, false, "vendor: both"),
+    row!(GATEWAY, Is(413), Any                              => Request BadRequest, Hold::None, false, "vendor: more bytes than are taken, whatever they mean to the model"),
     row!(GATEWAY, Is(408), Any                              => Provider Timeout, Hold::None, true, "vendor: OpenAI"),
     row!(GATEWAY, Is(429), Any                              => Provider ProviderThrottled, Hold::None, true, "gateway: GitLab's shared limit, not the account's"),
     row!(GATEWAY, Is(403), NotJson                          => Gateway GatewayError, Hold::None, true, "own: a web firewall"),

@@ -52,6 +52,7 @@ const GATEWAYS: &[(u16, &str, Scope, Reason, bool)] = &[
     (400, r#"{"type":"error","error":{"type":"invalid_request_error","message":"prompt is too long: 210000 tokens > 200000 maximum"}}"#, Scope::Request, TooLong, false),
     (400, r#"{"error":{"message":"too many tokens","type":"invalid_request_error","param":"input","code":"context_length_exceeded"}}"#, Scope::Request, TooLong, false),
     (400, r#"{"error":{"message":"Invalid value","type":"invalid_request_error","param":"x","code":null}}"#, Scope::Request, BadRequest, false),
+    (413, r#"{"type":"error","error":{"type":"request_too_large","message":"x"}}"#, Scope::Request, BadRequest, false),
     (422, r#"{"detail":[{"msg":"field required"}]}"#, Scope::Request, BadRequest, false),
     (404, r#"{"detail":"Not found"}"#, Scope::Gateway, GatewayError, true),
     (404, r#"{"type":"error","error":{"type":"not_found_error","message":"model: x"}}"#, Scope::Request, BadRequest, false),

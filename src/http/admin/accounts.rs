@@ -5,6 +5,7 @@ use actix_web::web::{Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use futures::future::join_all;
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 use tracing::error;
 use utoipa::ToSchema;
 
@@ -80,7 +81,8 @@ pub(crate) async fn list(request: HttpRequest, door: Data<Door>) -> HttpResponse
 ))]
 pub(crate) async fn add(request: HttpRequest, payload: Payload, door: Data<Door>) -> HttpResponse {
     let id = request_id(&request, &door);
-    let new = match body::read(&request, payload, BODY_BYTES_MAX).await {
+    let deadline = Instant::now() + door.settings().request_timeout;
+    let new = match body::read(&request, payload, BODY_BYTES_MAX, deadline).await {
         Ok(bytes) => parse(&bytes),
         Err(error) => Err(unread(&error).because(error.message(door.now())).into()),
     };

@@ -266,10 +266,14 @@ fn refused(lease: &Lease, told: ApiError) -> Failed {
 
 fn told_of(error: &CallError, said: Option<UpstreamMessage>, model: &str) -> ApiError {
     let (scope, reason) = (error.fault.scope, error.fault.reason);
+    let overflows = said.as_ref().is_some_and(UpstreamMessage::is_context_overflow);
     let message = said.as_ref().map_or_else(|| error.note.clone(), |said| said.message.clone());
+    // A page of a proxy in between says nothing that a client could read.
+    let message = if message.is_empty() { reason.to_string() } else { message };
     match (scope, reason, error.status) {
         (_, Reason::UnsupportedModel, _) => unsupported(model),
         (_, Reason::TooLong, _) => ApiError::TooLong { message },
+        (Scope::Request, _, Some(400)) if overflows => ApiError::TooLong { message },
         (Scope::Request | Scope::Provider, _, Some(status)) => {
             let (code, param) = said.map_or((None, None), |said| (said.code, said.param));
             ApiError::Provider { status, message, code, param }

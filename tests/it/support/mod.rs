@@ -2,7 +2,9 @@
 
 mod app;
 mod client;
+pub mod gateway;
 mod process;
+pub mod requests;
 
 pub use app::{ADMIN_KEY, TestApp, simulated, token_of};
 pub use client::{Answer, Event, Open, Request};
