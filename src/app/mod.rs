@@ -20,7 +20,7 @@ use tracing::{info, warn};
 
 use crate::access::Access;
 use crate::account::login::POOL_DEFAULT;
-use crate::account::registry::Published;
+use crate::account::registry::{Published, SETTLE_MAX, Settle};
 use crate::config::{Config, ConfigError, ModelFallback};
 use crate::domain::catalogue::CatalogueError;
 use crate::domain::secret::Secret;
@@ -129,6 +129,8 @@ pub async fn start(config: Config, mode: Mode, clock: Arc<dyn Clock>) -> Result<
     }
     .start(&control)
     .await?;
+    // A server that listens before its accounts are known would tell its first clients that it has none.
+    registry.send(Settle).timeout(SETTLE_MAX).await.unwrap_or_default();
     if mode == Mode::Serve && !known {
         boot::adopt_environment_account(&config, &registry, &control);
     }

@@ -336,3 +336,14 @@ async fn an_empty_account_keeps_its_grant_and_comes_back_with_its_credit() {
     let ada = app.account_when("ada", |account| account["health"] == "ready").await;
     assert_eq!(ada["blocked_models"], json!({}));
 }
+
+#[actix::test]
+async fn the_first_request_after_a_start_or_a_login_finds_the_accounts() {
+    let mut app = TestApp::start(&["ada", "grace"], |_| {}).await;
+    app.add("ada").await;
+    assert_serves(&app).await;
+    for _ in 0..10 {
+        app.restart(|_| {}).await;
+        assert_serves(&app).await;
+    }
+}

@@ -31,6 +31,8 @@ pub(crate) type Published = Arc<ArcSwap<Table>>;
 
 /// How often it is looked whether an account's actor died.
 const WATCH_EVERY: Duration = Duration::from_secs(5);
+/// Longest wait for [`Settle`], which takes milliseconds: an account that died at its start must not hold others up.
+pub(crate) const SETTLE_MAX: Duration = Duration::from_secs(5);
 /// Every account tells a change at a time; a thousand of them may start at once.
 const MAILBOX: usize = 4_096;
 
@@ -58,6 +60,8 @@ pub(crate) struct RegistryActor {
     publishing: bool,
     /// Those who wait until what they told is published.
     waiting: Vec<oneshot::Sender<()>>,
+    /// Those who wait until every account is.
+    settling: Vec<oneshot::Sender<()>>,
 }
 
 struct Entry {
@@ -94,6 +98,11 @@ pub(crate) struct ModelRefused {
     pub(crate) model: ModelName,
 }
 
+/// Waits until every account there is stands in the published table.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Settle;
+
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 struct Publish;
@@ -124,6 +133,7 @@ impl RegistryActor {
                 contents: Some(parts.contents),
                 publishing: false,
                 waiting: Vec::new(),
+                settling: Vec::new(),
             }
         })
     }
@@ -155,6 +165,15 @@ impl RegistryActor {
         self.published.store(Arc::new(Table { accounts, refused: Arc::clone(&self.refused) }));
         // Who has left needs no answer.
         self.waiting.drain(..).for_each(|waiter| waiter.send(()).unwrap_or_default());
+        if self.is_settled() {
+            self.settling.drain(..).for_each(|waiter| waiter.send(()).unwrap_or_default());
+        }
+    }
+
+    /// Returns whether every account has spoken, and what they said is published.
+    fn is_settled(&self) -> bool {
+        let silent = |entry: &Entry| entry.snapshot.is_none() && entry.address.connected();
+        !self.publishing && !self.entries.values().any(silent)
     }
 
     /// Starts accounts afresh whose actors died: a panic leaves the address dead, and the others alive.
@@ -261,6 +280,19 @@ impl Handler<SnapshotChanged> for RegistryActor {
         let (published, wait) = oneshot::channel();
         self.waiting.push(published);
         self.publish_soon(ctx);
+        Box::pin(async move { wait.await.unwrap_or_default() })
+    }
+}
+
+impl Handler<Settle> for RegistryActor {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, _: Settle, _: &mut Self::Context) -> Self::Result {
+        if self.is_settled() {
+            return Box::pin(std::future::ready(()));
+        }
+        let (settled, wait) = oneshot::channel();
+        self.settling.push(settled);
         Box::pin(async move { wait.await.unwrap_or_default() })
     }
 }

@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 
 use crate::account::api::{Block, Describe, Discover, Renew, Test};
 use crate::account::login::{LoginError, MAX_CONCURRENCY_DEFAULT, NewAccount, POOL_DEFAULT};
-use crate::account::registry::{AccountActor, AddAccount, All, Find, RemoveAccount};
+use crate::account::registry::{AccountActor, AddAccount, All, Find, RemoveAccount, SETTLE_MAX, Settle};
 use crate::account::view::{AccountView, TestReport};
 use crate::domain::endpoint::{EndpointError, GatewayUrl, InstanceUrl};
 use crate::domain::fault::Scope;
@@ -91,10 +91,14 @@ pub(crate) async fn add(request: HttpRequest, payload: Payload, door: Data<Door>
         Err(problem) => return problem.reply(&id),
     };
     match door.parts.registry.send(AddAccount(new)).await {
-        Ok(Ok(account)) => match find(&door, &account).await {
-            Ok(address) => view(&request, &door, &address, 201).await,
-            Err(problem) => problem.reply(&id),
-        },
+        Ok(Ok(account)) => {
+            // So that the next request finds it. One that another account keeps from it comes a moment later.
+            door.parts.registry.send(Settle).timeout(SETTLE_MAX).await.unwrap_or_default();
+            match find(&door, &account).await {
+                Ok(address) => view(&request, &door, &address, 201).await,
+                Err(problem) => problem.reply(&id),
+            }
+        }
         Ok(Err(refused)) => login_problem(&refused).reply(&id),
         Err(_) => silent(&request, &door),
     }

@@ -1,10 +1,13 @@
 //! What every test stands on: a simulated GitLab, duopool in front of it, and a client that reads what comes.
 
 mod app;
+pub mod ask;
 mod client;
 pub mod gateway;
 mod process;
 pub mod requests;
+pub mod said;
+pub mod told;
 
 pub use app::{ADMIN_KEY, TestApp, simulated, token_of};
 pub use client::{Answer, Event, Open, Request};
