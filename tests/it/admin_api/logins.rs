@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpSocket;
 
 use crate::admin_api::{add, listed, login, problem};
-use crate::support::{TestApp, token_of};
+use crate::support::{TestApp, contents, token_of};
 
 const TOKEN_CHECK: &str = "the token check";
 const DUO_CHECK: &str = "the check for GitLab Duo access";
@@ -146,6 +146,10 @@ async fn what_gitlab_says_about_the_user_is_told_and_nothing_is_stored() {
     assert!(listed(&app).await.is_empty());
     app.restart(|_| {}).await;
     assert!(listed(&app).await.is_empty(), "a refused account came back with a restart");
+    for (file, bytes) in contents(app.folder()) {
+        let found = String::from_utf8_lossy(&bytes).contains("glpat-");
+        assert!(!found, "a refused token is in {}", file.display());
+    }
     assert_eq!(
         add(&app, &login(&app, "ada")).await.status,
         201,

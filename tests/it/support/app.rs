@@ -25,8 +25,7 @@ pub struct TestApp {
     pub gitlab_url: String,
     simulator: simulator::Running,
     running: Option<Running>,
-    /// Kept for as long as duopool runs.
-    _folder: TempDir,
+    folder: TempDir,
     layer: Layer,
     clock: Arc<dyn Clock>,
 }
@@ -63,7 +62,7 @@ impl TestApp {
         change(&mut layer);
         let (gitlab, gitlab_url) = (simulator.handle.clone(), simulator.url());
         let running = Some(start(&layer, &clock).await.expect("duopool starts"));
-        Self { gitlab, gitlab_url, simulator, running, _folder: folder, layer, clock }
+        Self { gitlab, gitlab_url, simulator, running, folder, layer, clock }
     }
 
     /// Stops duopool, not GitLab, and starts it again on the same data with `change`d settings.
@@ -177,6 +176,11 @@ impl TestApp {
     /// Returns the root of the simulated gateway.
     pub fn gateway_url(&self) -> String {
         self.simulator.gateway_url()
+    }
+
+    /// Returns the folder of duopool's data.
+    pub fn folder(&self) -> &std::path::Path {
+        self.folder.path()
     }
 
     /// Takes duopool out, to stop it in a way of the test's own.
