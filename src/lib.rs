@@ -19,6 +19,8 @@
 pub(crate) mod access;
 pub(crate) mod account;
 pub mod app;
+#[doc(hidden)]
+pub mod bench;
 pub mod cli;
 pub mod config;
 pub mod domain;
