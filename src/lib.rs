@@ -4,6 +4,7 @@
 //! the way of one request through them.
 //!
 //! - [`cli`]: one file per subcommand.
+//! - [`bench`]: what the benchmarks measure in rooms that are closed to them.
 //! - [`app`]: builds every room, wires the addresses, binds, drains.
 //! - `http`: the door. Speaks HTTP, decides nothing about accounts.
 //! - `router`: the chooser. Which account serves a request; pure.
@@ -19,6 +20,7 @@
 pub(crate) mod access;
 pub(crate) mod account;
 pub mod app;
+pub mod bench;
 pub mod cli;
 pub mod config;
 pub mod domain;

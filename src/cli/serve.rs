@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing::warn;
 
 use crate::app::{self, Mode};
 use crate::cli::output;
@@ -24,6 +25,10 @@ pub(super) struct Serve {
 impl Serve {
     pub(super) async fn run(self, config: Config) -> anyhow::Result<()> {
         let stop = Interrupts::listen()?;
+        // A stream takes two file descriptors. Where the limit cannot be raised, the system's own serves fewer streams.
+        if let Err(error) = rlimit::increase_nofile_limit(rlimit::INFINITY) {
+            warn!("cannot raise the limit of open files: {error}");
+        }
         let running = app::start(config, Mode::Serve, Arc::new(SystemClock)).await?;
         output::line(&format!("duopool serves on http://{}", running.address()))?;
         stop.wait().await;

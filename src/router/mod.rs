@@ -4,7 +4,7 @@
 //! per worker, on the worker's own thread, so that a choice never crosses a thread.
 
 pub(crate) mod api;
-mod policy;
+pub(crate) mod policy;
 
 use std::sync::Arc;
 

@@ -1,0 +1,185 @@
+//! The printed table, and the goals.
+
+use std::fs;
+use std::path::Path;
+
+use crate::compare::{Load, Results};
+use crate::load::Sample;
+
+/// Requests per second on one core, of the same kind of machine, that other proxies were measured at in 2026.
+const GO_REVERSE_PROXY: f64 = 12_100.0;
+const LITELLM: f64 = 101.0;
+
+const TARGETS: [&str; 3] = ["direct", "nginx", "duopool"];
+
+/// What is wanted of one number.
+struct Goal {
+    name: &'static str,
+    unit: &'static str,
+    value: f64,
+    must: f64,
+    /// `None` where there is only one limit.
+    stretch: Option<f64>,
+    /// Whether more is better.
+    at_least: bool,
+}
+
+impl Goal {
+    fn at_most(name: &'static str, unit: &'static str, value: f64, must: f64, stretch: impl Into<Option<f64>>) -> Self {
+        Self { name, unit, value, must, stretch: stretch.into(), at_least: false }
+    }
+
+    fn at_least(name: &'static str, unit: &'static str, value: f64, must: f64, stretch: f64) -> Self {
+        Self { name, unit, value, must, stretch: Some(stretch), at_least: true }
+    }
+
+    /// A value that could not be measured meets nothing.
+    fn meets(&self, limit: f64) -> bool {
+        if self.at_least { self.value >= limit } else { self.value <= limit }
+    }
+
+    /// Prints the row; returns whether what must be met is.
+    fn print(&self) -> bool {
+        let sign = if self.at_least { ">=" } else { "<=" };
+        let yes = |limit| if self.meets(limit) { "yes" } else { "NO" };
+        let stretch =
+            self.stretch.map_or(("-".to_owned(), "-"), |limit| (format!("{sign} {limit} {}", self.unit), yes(limit)));
+        println!(
+            "| {} | {:.2} {} | {sign} {} {} | {} | {} | {} |",
+            self.name,
+            self.value,
+            self.unit,
+            self.must,
+            self.unit,
+            yes(self.must),
+            stretch.0,
+            stretch.1
+        );
+        self.meets(self.must)
+    }
+}
+
+/// Prints everything; returns whether every goal that must be met is. `micro` is the folder of criterion's results.
+pub(crate) fn print(results: &mut Results, micro: Option<&Path>) -> bool {
+    println!("\n| measured | direct | nginx | duopool |\n|---|---|---|---|");
+    row(results, "JSON 2 KB, 64 connections: requests/s", |s| format!("{:.0}", s.rate()), Load::Json64);
+    row(results, "· CPU of the proxy, us/request", cpu, Load::Json64);
+    row(results, "· p50 / p99, us", quantiles, Load::Json64);
+    row(results, "JSON 2 KB, 1 connection: p50 / p99, us", quantiles, Load::Json1);
+    row(results, "100 KB request body: CPU, us/request", cpu, Load::Body100Kb);
+    row(results, "· p50 / p99, us", quantiles, Load::Body100Kb);
+    row(results, "1 MB request body: CPU, us/request", cpu, Load::Body1Mb);
+    row(results, "· p50 / p99, us", quantiles, Load::Body1Mb);
+    row(results, "100 streams, an event every 5 ms: CPU, us/event", cpu, Load::Paced);
+    row(results, "· delay of an event p50 / p99, us", quantiles, Load::Paced);
+    row(results, "the same, translated: CPU, us/event", cpu, Load::Translated);
+    row(results, "· delay of an event p50 / p99, us", quantiles, Load::Translated);
+    row(results, "first event p50 / p99, us", quantiles, Load::FirstEvent);
+    row(results, "16 streams at full speed: events/s", |s| format!("{:.0}", s.rate()), Load::FullSpeed);
+    row(results, "· CPU, us/event", cpu, Load::FullSpeed);
+    row(results, "· events/s with 2 workers on both cores", |s| format!("{:.0}", s.rate()), Load::FullSpeed2Cores);
+    row(results, "client's hang-up to upstream's close p50 / max, us", p50_max, Load::HangUp);
+    let memory = |name: &str| results.memory.get(name).copied().unwrap_or_default();
+    let (nginx, own) = (memory("nginx"), memory("duopool"));
+    println!("| RSS idle, MB | - | {:.1} | {:.1} |", nginx.idle, own.idle);
+    println!("| · with 1,000 open streams | - | {:.1} | {:.1} |", nginx.with_1000, own.with_1000);
+    println!("| · with 5,000 open streams | - | {:.1} | {:.1} |", nginx.with_5000, own.with_5000);
+    println!("| · errors in them | - | {} | {} |", nginx.errors, own.errors);
+    let errors = TARGETS.map(|name| errors(results, name));
+    println!("| errors in all else | {} | {} | {} |", errors[0], errors[1], errors[2]);
+    println!("\n| goal | value | must | met | stretch | met |\n|---|---|---|---|---|---|");
+    let mut goals = ratios(results);
+    goals.extend(absolutes(results, micro));
+    goals.push(Goal::at_most("errors in all loads on duopool", "", crate::load::count(errors[2]), 0.0, None));
+    goals.iter().map(Goal::print).fold(true, |all, met| all & met)
+}
+
+fn row(results: &mut Results, name: &str, show: impl Fn(&mut Sample) -> String, load: Load) {
+    let mut cell = |target| results.samples.get_mut(&(load, target)).map_or_else(|| "-".to_owned(), &show);
+    let cells = TARGETS.map(&mut cell);
+    println!("| {name} | {} |", cells.join(" | "));
+}
+
+fn cpu(sample: &mut Sample) -> String {
+    format!("{:.1}", sample.cpu_each())
+}
+
+fn quantiles(sample: &mut Sample) -> String {
+    format!("{:.0} / {:.0}", sample.quantile(500), sample.quantile(990))
+}
+
+fn p50_max(sample: &mut Sample) -> String {
+    format!("{:.0} / {:.0}", sample.quantile(500), sample.quantile(1_000))
+}
+
+fn errors(results: &Results, name: &str) -> u64 {
+    results.samples.iter().filter(|((_, target), _)| *target == name).map(|(_, sample)| sample.errors).sum()
+}
+
+/// The goals that compare.
+fn ratios(results: &mut Results) -> Vec<Goal> {
+    let mut of = |load, show: &dyn Fn(&mut Sample) -> f64| {
+        ["nginx", "duopool"].map(|name| results.samples.get_mut(&(load, name)).map_or(f64::NAN, show))
+    };
+    let [nginx_cpu, own_cpu] = of(Load::Json64, &|s| s.cpu_each());
+    let [_, own_rate] = of(Load::Json64, &|s| s.rate());
+    let [nginx_p50, own_p50] = of(Load::Json1, &|s| s.quantile(500));
+    let [nginx_event, own_event] = of(Load::Paced, &|s| s.cpu_each());
+    let [_, translated] = of(Load::Translated, &|s| s.cpu_each());
+    let [nginx_first, own_first] = of(Load::FirstEvent, &|s| s.quantile(500));
+    let [nginx_full, own_full] = of(Load::FullSpeed2Cores, &|s| s.rate());
+    vec![
+        Goal::at_most("CPU per JSON request, to nginx", "x", own_cpu / nginx_cpu, 3.0, 2.0),
+        Goal::at_least(
+            "requests/s on one core, to Go's ReverseProxy (12.1 k, not of this run)",
+            "x",
+            own_rate / GO_REVERSE_PROXY,
+            1.2,
+            2.0,
+        ),
+        Goal::at_least(
+            "requests/s on one core, to LiteLLM (101, not of this run)",
+            "x",
+            own_rate / LITELLM,
+            100.0,
+            200.0,
+        ),
+        Goal::at_most("p50 of 1 connection, over nginx", "us", own_p50 - nginx_p50, 100.0, 40.0),
+        Goal::at_most("CPU per event, to nginx", "x", own_event / nginx_event, 1.2, 1.0),
+        Goal::at_most("CPU per translated event, over own", "us", translated - own_event, 3.0, 1.2),
+        Goal::at_most("first event, to nginx", "x", own_first / nginx_first, 1.5, 1.1),
+        Goal::at_least("events/s at full speed, 2 cores, to nginx", "x", own_full / nginx_full, 0.85, 1.0),
+    ]
+}
+
+/// The goals that do not.
+fn absolutes(results: &mut Results, micro: Option<&Path>) -> Vec<Goal> {
+    let memory = results.memory.get("duopool").copied().unwrap_or_default();
+    let mut of =
+        |load, show: &dyn Fn(&mut Sample) -> f64| results.samples.get_mut(&(load, "duopool")).map_or(f64::NAN, show);
+    let per_stream_kb = (memory.with_5000 - memory.idle) * 1_024.0 / 5_000.0;
+    let hang_up_ms = of(Load::HangUp, &|s| s.quantile(1_000)) / 1e3;
+    let delay_ms = of(Load::Paced, &|s| s.quantile(990)) / 1e3;
+    let body_cpu = of(Load::Body100Kb, &|s| s.cpu_each());
+    let open_errors = crate::load::count(u64::try_from(memory.errors).unwrap_or(u64::MAX));
+    let nanos = |name: &str| criterion_nanos(micro, name).unwrap_or(f64::NAN);
+    vec![
+        Goal::at_most("event read and written anew", "ns", nanos("event/translated"), 1_000.0, 450.0),
+        Goal::at_most("RSS idle", "MB", memory.idle, 40.0, 20.0),
+        Goal::at_most("RSS per open stream", "KB", per_stream_kb, 80.0, 45.0),
+        Goal::at_most("RSS with 5,000 open streams", "MB", memory.with_5000, 450.0, 250.0),
+        Goal::at_most("errors in 5,000 open streams", "", open_errors, 0.0, None),
+        Goal::at_most("hang-up to upstream's close, longest", "ms", hang_up_ms, 100.0, 30.0),
+        Goal::at_most("CPU per request of 100 KB", "us", body_cpu, 250.0, 120.0),
+        Goal::at_most("delay of an event, p99", "ms", delay_ms, 5.0, 1.0),
+        Goal::at_most("choice among 10 accounts", "us", nanos("choice/10") / 1e3, 2.0, None),
+        Goal::at_most("choice among 1,000 accounts", "us", nanos("choice/1000") / 1e3, 50.0, None),
+    ]
+}
+
+/// Returns criterion's estimate of the median in nanoseconds.
+fn criterion_nanos(folder: Option<&Path>, name: &str) -> Option<f64> {
+    let text = fs::read_to_string(folder?.join(name).join("new/estimates.json")).ok()?;
+    let estimates: serde_json::Value = serde_json::from_str(&text).ok()?;
+    estimates["median"]["point_estimate"].as_f64()
+}

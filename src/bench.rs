@@ -1,0 +1,84 @@
+//! What the benchmarks measure in rooms that are closed to them. Not part of the crate's interface: nothing here is
+//! called by the product.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+
+use crate::account::api::{Snapshot, Table};
+use crate::domain::catalogue::Catalogue;
+use crate::domain::endpoint::{GatewayUrl, InstanceUrl};
+use crate::domain::id::{AccountId, Generation};
+use crate::domain::model::{Dialect, ModelName};
+use crate::domain::secret::Secret;
+use crate::domain::time::Timestamp;
+use crate::gitlab::direct_access::Minted;
+use crate::gitlab::gateway::Grant;
+use crate::router::api::Acquire;
+use crate::router::policy;
+
+const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
+const MODEL: &str = "claude-sonnet-4-6";
+
+/// Healthy accounts to choose from, and a request that any of them could serve.
+#[derive(Debug)]
+pub struct Crowd {
+    table: Table,
+    ask: Acquire,
+    catalogue: Catalogue,
+    rng: StdRng,
+}
+
+impl Crowd {
+    /// Builds a table of so many accounts; `None` if the built-in catalogue does not load.
+    pub fn of(accounts: u64) -> Option<Self> {
+        let catalogue = Catalogue::builtin().ok()?;
+        let model = ModelName::parse(MODEL)?;
+        let accounts: Option<Vec<_>> = (0..accounts).map(|user_id| account(user_id, &model)).collect();
+        let ask = Acquire {
+            wanted: catalogue.resolve(MODEL)?,
+            dialects: &[Dialect::Messages],
+            pools: Arc::new(["default".to_owned()]),
+            tried: Vec::new(),
+            refused: Vec::new(),
+        };
+        let table = Table { accounts: accounts?, ..Table::default() };
+        Some(Self { table, ask, catalogue, rng: StdRng::seed_from_u64(1) })
+    }
+
+    /// Chooses once; returns whether there was somebody to choose.
+    pub fn choose(&mut self) -> bool {
+        let rules = policy::Rules { catalogue: &self.catalogue, family_fallback: true };
+        policy::choose(&self.table, &self.ask, &rules, NOW, &mut self.rng).is_ok()
+    }
+}
+
+fn account(user_id: u64, model: &ModelName) -> Option<Arc<Snapshot>> {
+    let minted = Minted {
+        token: Secret::new("t".to_owned()),
+        headers: Vec::new(),
+        expires_at: NOW + Duration::from_hours(1),
+        root_namespace_id: None,
+        reported_gateway: None,
+        completion_model: None,
+    };
+    let grant = Grant::new(&minted, Generation::default(), GatewayUrl::cloud())?;
+    Some(Arc::new(Snapshot {
+        id: AccountId::of(&InstanceUrl::gitlab_com(), user_id),
+        pool: "default".into(),
+        priority: 0,
+        weight: 1,
+        max_concurrency: 16,
+        enabled: true,
+        grant: Some(Arc::new(grant)),
+        renewable: true,
+        trouble: None,
+        block: None,
+        models: Arc::default(),
+        current_model: model.clone(),
+        gauge: Arc::default(),
+        desk: None,
+    }))
+}
