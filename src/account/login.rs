@@ -16,9 +16,38 @@ use crate::gitlab::upstream::Upstream;
 use crate::store::{AccountRecord, Credential, StoreError};
 
 /// Requests in flight on one account, unless an operator says otherwise.
-pub(crate) const MAX_CONCURRENCY_DEFAULT: u32 = 16;
+const MAX_CONCURRENCY_DEFAULT: u32 = 16;
 /// The pool of accounts and keys that name none.
 pub(crate) const POOL_DEFAULT: &str = "default";
+
+/// What an operator says of an account; what is left open keeps its value, or gets the default.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Given {
+    /// The gateway, if the operator knows better than GitLab.
+    pub(crate) gateway_url: Option<GatewayUrl>,
+    /// A name for people.
+    pub(crate) label: Option<String>,
+    /// Which keys may use it.
+    pub(crate) pool: Option<String>,
+    /// Its tier.
+    pub(crate) priority: Option<i32>,
+    /// Its share inside the tier.
+    pub(crate) weight: Option<u32>,
+    /// Most requests in flight.
+    pub(crate) max_concurrency: Option<u32>,
+}
+
+impl Given {
+    /// Puts what was said into `record`.
+    pub(crate) fn apply(self, record: &mut AccountRecord) {
+        record.gateway_url = self.gateway_url.or(record.gateway_url.take());
+        record.label = self.label.or(record.label.take());
+        record.pool = self.pool.unwrap_or_else(|| std::mem::take(&mut record.pool));
+        record.priority = self.priority.unwrap_or(record.priority);
+        record.weight = self.weight.unwrap_or(record.weight);
+        record.max_concurrency = self.max_concurrency.unwrap_or(record.max_concurrency);
+    }
+}
 
 /// An account that somebody wants to add.
 #[derive(Clone, Debug)]
@@ -27,18 +56,8 @@ pub(crate) struct NewAccount {
     pub(crate) instance: InstanceUrl,
     /// The user's personal access token.
     pub(crate) token: Secret<String>,
-    /// The gateway, if the operator knows better than GitLab.
-    pub(crate) gateway_url: Option<GatewayUrl>,
-    /// The operator's name for it.
-    pub(crate) label: Option<String>,
-    /// Which keys may use it.
-    pub(crate) pool: String,
-    /// Its tier.
-    pub(crate) priority: i32,
-    /// Its share inside the tier.
-    pub(crate) weight: u32,
-    /// Most requests in flight.
-    pub(crate) max_concurrency: u32,
+    /// What the operator says of it.
+    pub(crate) given: Given,
     /// Whether the token replaces that of a known account; a known account is an error otherwise.
     pub(crate) renew: bool,
 }
@@ -101,7 +120,7 @@ pub(crate) async fn check(
     let session = Session { upstream, instance: &new.instance, token: &new.token };
     let failed = |step| move |source| LoginError::Check { step, source };
     let identity = identity::of_token(session, now).await.map_err(failed(Step::Token))?;
-    let choice = GatewayChoice { fixed: new.gateway_url.clone().or(fixed), reported: None };
+    let choice = GatewayChoice { fixed: new.given.gateway_url.clone().or(fixed), reported: None };
     let mint = minting::grant(session, &choice, probe).await.map_err(failed(Step::DirectAccess))?;
     Ok(Checked { identity, mint })
 }
@@ -115,23 +134,25 @@ pub(crate) fn probe_model(catalogue: &Catalogue) -> ModelName {
 impl Checked {
     /// Returns the record of the new account.
     pub(crate) fn record(&self, new: &NewAccount, now: Timestamp) -> AccountRecord {
-        AccountRecord {
+        let mut record = AccountRecord {
             id: AccountId::of(&new.instance, self.identity.user_id),
             instance: new.instance.clone(),
             user_id: self.identity.user_id,
             username: self.identity.username.clone(),
-            label: new.label.clone(),
-            pool: new.pool.clone(),
-            priority: new.priority,
-            weight: new.weight,
-            max_concurrency: new.max_concurrency,
+            label: None,
+            pool: POOL_DEFAULT.to_owned(),
+            priority: 0,
+            weight: 1,
+            max_concurrency: MAX_CONCURRENCY_DEFAULT,
             enabled: true,
-            gateway_url: new.gateway_url.clone(),
+            gateway_url: None,
             reported_gateway: self.mint.reported.clone(),
             credential: self.credential(new),
             credential_generation: Generation::default().next(),
             added_at: now,
-        }
+        };
+        new.given.clone().apply(&mut record);
+        record
     }
 
     /// Returns the credential that was checked.

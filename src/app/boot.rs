@@ -12,7 +12,7 @@ use rand::RngExt;
 use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 
-use crate::account::login::{LoginError, MAX_CONCURRENCY_DEFAULT, NewAccount, POOL_DEFAULT};
+use crate::account::login::{Given, LoginError, NewAccount};
 use crate::account::registry::{AccountSettings, AddAccount, Published, RegistryActor, RegistryParts};
 use crate::app::{Mode, StartError};
 use crate::config::Config;
@@ -157,17 +157,7 @@ pub(super) fn has_environment_token(config: &Config, contents: &Contents) -> boo
 /// the server starts, so it is tried until there is an answer.
 pub(super) fn adopt_environment_account(config: &Config, registry: &Addr<RegistryActor>, arbiter: &Arbiter) {
     let Some(token) = config.gitlab.personal_access_token.clone() else { return };
-    let new = NewAccount {
-        instance: config.gitlab.base_url.clone(),
-        token,
-        gateway_url: None,
-        label: None,
-        pool: POOL_DEFAULT.to_owned(),
-        priority: 0,
-        weight: 1,
-        max_concurrency: MAX_CONCURRENCY_DEFAULT,
-        renew: true,
-    };
+    let new = NewAccount { instance: config.gitlab.base_url.clone(), token, given: Given::default(), renew: true };
     let registry = registry.clone();
     arbiter.spawn(async move {
         while let Ok(result) = registry.send(AddAccount(new.clone())).await {

@@ -86,7 +86,7 @@ impl Handler<Relogin> for AccountActor {
         record.credential = login.credential;
         record.credential_generation = record.credential_generation.next();
         record.username = login.username;
-        record.gateway_url = login.gateway_url.or(record.gateway_url);
+        login.given.apply(&mut record);
         let saving = self.office.store.send(PutAccount(record.clone()));
         // Stored first: a token that only memory knows would be lost with the process.
         let saved = saving.into_actor(self).map(move |result, actor, ctx| {

@@ -13,7 +13,7 @@ use tracing::{debug, error, info, warn};
 
 use crate::account::api::{Block, Desk, Snapshot, SnapshotChanged};
 use crate::account::lease::Gauge;
-use crate::account::login::probe_model;
+use crate::account::login::{Given, probe_model};
 use crate::account::minting::{self, GatewayChoice, Mint};
 use crate::account::state::{Effect, Event, State};
 use crate::account::view::{AccountView, Signs, Trouble};
@@ -93,7 +93,7 @@ pub(crate) struct AccountActor {
 pub(crate) struct Relogin {
     pub(crate) credential: Credential,
     pub(crate) username: String,
-    pub(crate) gateway_url: Option<GatewayUrl>,
+    pub(crate) given: Given,
     pub(crate) mint: Mint,
 }
 

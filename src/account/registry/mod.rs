@@ -222,7 +222,7 @@ impl RegistryActor {
         let relogin = Relogin {
             credential: checked.credential(&new),
             username: checked.identity.username,
-            gateway_url: new.gateway_url.clone(),
+            given: new.given.clone(),
             mint: checked.mint,
         };
         let asked = entry.address.send(relogin).into_actor(self);
@@ -337,14 +337,21 @@ impl Handler<RemoveAccount> for RegistryActor {
     fn handle(&mut self, RemoveAccount(id): RemoveAccount, _: &mut Self::Context) -> Self::Result {
         let removed = self.entries.remove(&id);
         let known = removed.is_some();
-        if let Some(entry) = removed {
-            entry.address.do_send(Retire);
+        let retiring = removed.map(|entry| entry.address.send(Retire));
+        if known {
             self.publish();
             info!(account.id = %id, "account `{id}` was removed");
         }
-        // Also where no actor runs: a record that cannot be read is cleared away like this.
-        let deleting = self.office.store.send(DeleteAccount(id)).into_actor(self);
-        Box::pin(deleting.map(move |result, _, _| match result {
+        let store = self.office.store.clone();
+        let deleting = async move {
+            // The actor first: what it still has to write would bring the account back.
+            if let Some(retiring) = retiring {
+                retiring.await.unwrap_or_default();
+            }
+            // Also where no actor runs: a record that cannot be read is cleared away like this.
+            store.send(DeleteAccount(id)).await
+        };
+        Box::pin(deleting.into_actor(self).map(move |result, _, _| match result {
             Ok(Ok(())) => Ok(known),
             Ok(Err(error)) => Err(error),
             Err(_) => Err(StoreError::Damaged("the store has stopped")),

@@ -2,10 +2,13 @@ use arc_swap::ArcSwap;
 
 use super::*;
 use crate::account::api::Describe;
+use crate::account::login::Given;
+use crate::account::minting::Mint;
 use crate::domain::endpoint::InstanceUrl;
 use crate::domain::id::Generation;
 use crate::domain::secret::Secret;
 use crate::domain::time::{SystemClock, Timestamp};
+use crate::gitlab::direct_access::{Endpoint, Minted};
 use crate::gitlab::upstream::UpstreamSettings;
 use crate::store::{Credential, MemoryStore};
 
@@ -36,6 +39,11 @@ fn record(user_id: u64) -> AccountRecord {
 }
 
 async fn registry_of(records: &[AccountRecord]) -> (Addr<RegistryActor>, Published) {
+    let (registry, published, _) = registry_and_store_of(records).await;
+    (registry, published)
+}
+
+async fn registry_and_store_of(records: &[AccountRecord]) -> (Addr<RegistryActor>, Published, Addr<StoreActor>) {
     let (store, _) = StoreActor::start(Box::new(MemoryStore::default())).unwrap();
     for record in records {
         store.send(PutAccount(record.clone())).await.unwrap().unwrap();
@@ -44,14 +52,14 @@ async fn registry_of(records: &[AccountRecord]) -> (Addr<RegistryActor>, Publish
     let published = Arc::new(ArcSwap::default());
     let registry = RegistryActor::start_with(RegistryParts {
         upstream: Upstream::new(&UpstreamSettings::with_web_roots(Duration::from_secs(1))),
-        store,
+        store: store.clone(),
         clock: Arc::new(SystemClock),
         catalogue: Arc::new(Catalogue::builtin().unwrap()),
         settings: AccountSettings { gateway: None, model: None, timers: false },
         published: Arc::clone(&published),
         contents,
     });
-    (registry, published)
+    (registry, published, store)
 }
 
 #[actix::test]
@@ -87,4 +95,25 @@ async fn a_removed_account_is_gone_from_the_table_at_once_and_from_the_store() {
     assert!(registry.send(RemoveAccount(record(1).id)).await.unwrap().unwrap());
     assert_eq!(published.load().accounts.iter().map(|a| a.id.clone()).collect::<Vec<_>>(), [record(2).id]);
     assert!(!registry.send(RemoveAccount(record(1).id)).await.unwrap().unwrap());
+}
+
+#[actix::test]
+async fn a_login_that_a_removal_overtakes_does_not_bring_the_account_back() {
+    let record = record(1);
+    let (registry, _, store) = registry_and_store_of(std::slice::from_ref(&record)).await;
+    let account = registry.send(Find(record.id.clone())).await.unwrap().unwrap();
+    let minted = Minted {
+        token: Secret::new("g".to_owned()),
+        headers: Vec::new(),
+        expires_at: SystemClock.now() + Duration::from_hours(1),
+        root_namespace_id: None,
+        reported_gateway: None,
+        completion_model: None,
+    };
+    let gateway = GatewayUrl::parse("http://127.0.0.1:9/ai").unwrap();
+    let mint = Mint { minted, endpoint: Endpoint::Agents, gateway, reported: None, completion_model: None };
+    let given = Given::default();
+    account.do_send(Relogin { credential: record.credential.clone(), username: "ada".to_owned(), given, mint });
+    assert!(registry.send(RemoveAccount(record.id)).await.unwrap().unwrap());
+    assert!(store.send(Load).await.unwrap().unwrap().accounts.records.is_empty());
 }

@@ -10,7 +10,7 @@ use tracing::error;
 use utoipa::ToSchema;
 
 use crate::account::api::{Block, Describe, Discover, Renew, Test};
-use crate::account::login::{LoginError, MAX_CONCURRENCY_DEFAULT, NewAccount, POOL_DEFAULT};
+use crate::account::login::{Given, LoginError, NewAccount};
 use crate::account::registry::{AccountActor, AddAccount, All, Find, RemoveAccount, SETTLE_MAX, Settle};
 use crate::account::view::{AccountView, TestReport};
 use crate::domain::endpoint::{EndpointError, GatewayUrl, InstanceUrl};
@@ -48,7 +48,8 @@ pub(crate) struct AddRequest {
     pub(crate) weight: Option<u32>,
     /// Most requests in flight, 1 to 10000; 16 if absent.
     pub(crate) max_concurrency: Option<u32>,
-    /// Whether the token replaces that of an account that is known already; an error otherwise.
+    /// Whether the token replaces that of an account that is known already, which keeps what is left open here; an
+    /// error otherwise.
     #[serde(default)]
     pub(crate) renew: bool,
 }
@@ -215,29 +216,29 @@ fn parse(bytes: &[u8]) -> Result<NewAccount, Box<Problem>> {
     let url = |member: &str, error: EndpointError| Box::new(bad_request(format!("`{member}` {error}")));
     let instance = add.base_url.as_deref().map_or(Ok(InstanceUrl::gitlab_com()), InstanceUrl::parse);
     let gateway_url = add.gateway_url.as_deref().map(GatewayUrl::parse).transpose();
-    let pool = add.pool.unwrap_or_else(|| POOL_DEFAULT.to_owned());
     let token = add.personal_access_token.trim();
     if token.is_empty() || token.len() > TEXT_CHARS_MAX || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(bad_request("`personal_access_token` is no token: it must be 1 to 512 printable characters").into());
     }
-    let texts = [Some(pool.as_str()), add.label.as_deref()];
+    let texts = [add.pool.as_deref(), add.label.as_deref()];
     if texts.into_iter().flatten().any(|text| text.trim().is_empty() || text.len() > TEXT_CHARS_MAX) {
         return Err(bad_request("`pool` and `label` must be 1 to 512 characters").into());
     }
-    let in_range = |value: u32, most| (1..=most).contains(&value);
-    let (weight, max_concurrency) = (add.weight.unwrap_or(1), add.max_concurrency.unwrap_or(MAX_CONCURRENCY_DEFAULT));
-    if !in_range(weight, 1_000) || !in_range(max_concurrency, 10_000) {
+    let in_range = |value: Option<u32>, most| value.is_none_or(|value| (1..=most).contains(&value));
+    if !in_range(add.weight, 1_000) || !in_range(add.max_concurrency, 10_000) {
         return Err(bad_request("`weight` must be 1 to 1000 and `max_concurrency` 1 to 10000").into());
     }
     Ok(NewAccount {
         instance: instance.map_err(|error| url("base_url", error))?,
         token: Secret::new(token.to_owned()),
-        gateway_url: gateway_url.map_err(|error| url("gateway_url", error))?,
-        label: add.label,
-        pool,
-        priority: add.priority.unwrap_or(0),
-        weight,
-        max_concurrency,
+        given: Given {
+            gateway_url: gateway_url.map_err(|error| url("gateway_url", error))?,
+            label: add.label,
+            pool: add.pool,
+            priority: add.priority,
+            weight: add.weight,
+            max_concurrency: add.max_concurrency,
+        },
         renew: add.renew,
     })
 }
