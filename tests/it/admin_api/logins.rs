@@ -58,9 +58,14 @@ async fn a_known_account_is_a_conflict_unless_its_token_is_to_be_renewed() {
     let mut body = login(&app, "ada");
     body["personal_access_token"] = json!(second);
     body["renew"] = json!(true);
+    body["label"] = json!("lovelace");
     let answer = add(&app, &body).await;
     assert_eq!((answer.status, &answer.json()["id"]), (201, &json!(id)), "{}", answer.text());
+    assert_eq!(answer.json()["label"], "lovelace", "what is given with a login counts for a known account, too");
     assert_eq!(listed(&app).await.len(), 1);
+
+    body.as_object_mut().expect("an object").remove("label");
+    assert_eq!(add(&app, &body).await.json()["label"], "lovelace", "and what is not given stays");
 
     for restarted in [false, true] {
         app.gitlab.clear_requests();
