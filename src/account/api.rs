@@ -166,7 +166,7 @@ pub(crate) struct Discover;
 #[rtype(result = "()")]
 pub(crate) struct Retire;
 
-/// An account's state changed.
+/// An account's state changed; answered once everybody can see it.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(crate) struct SnapshotChanged(pub(crate) Arc<Snapshot>);

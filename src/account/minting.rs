@@ -115,6 +115,7 @@ pub(crate) async fn count_tokens(upstream: &Upstream, grant: &Grant, model: &Mod
     }
     let body =
         reply.read(PROBE_BYTES_MAX, PROBE_TIMEOUT).await.map_err(|error| of_read_error(Call::Gateway, &error))?;
+    let body = grant.struck_from(&body);
     Err(classify(Call::Gateway, status, if json { &body } else { b"" }))
 }
 

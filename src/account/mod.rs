@@ -6,6 +6,7 @@
 
 mod actor;
 pub(crate) mod api;
+mod checkup;
 pub(crate) mod lease;
 pub(crate) mod login;
 mod minting;

@@ -20,7 +20,7 @@ use tracing::{info, warn};
 
 use crate::access::Access;
 use crate::account::login::POOL_DEFAULT;
-use crate::account::registry::Published;
+use crate::account::registry::{Published, SETTLE_MAX, Settle};
 use crate::config::{Config, ConfigError, ModelFallback};
 use crate::domain::catalogue::CatalogueError;
 use crate::domain::secret::Secret;
@@ -57,10 +57,10 @@ pub enum Mode {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// A setting cannot be used.
-    #[error("{0}")]
+    #[error(transparent)]
     Config(#[from] ConfigError),
     /// The address is taken or not ours.
-    #[error("cannot listen on {address}: {source}")]
+    #[error("cannot listen on {address}")]
     Listen {
         /// Which address.
         address: SocketAddr,
@@ -68,13 +68,13 @@ pub enum StartError {
         source: io::Error,
     },
     /// The data folder cannot be used.
-    #[error("{0}")]
+    #[error(transparent)]
     Store(#[from] StoreError),
     /// The master key cannot be used.
-    #[error("{0}")]
+    #[error(transparent)]
     MasterKey(#[from] KeyError),
     /// A file beside the data cannot be read or written.
-    #[error("cannot use {}: {source}", path.display())]
+    #[error("cannot use {}", path.display())]
     File {
         /// Which file.
         path: PathBuf,
@@ -82,7 +82,7 @@ pub enum StartError {
         source: io::Error,
     },
     /// The model catalogue cannot be used.
-    #[error("{}: {source}", file.as_deref().map_or("the built-in model catalogue".to_owned(), |f| f.display().to_string()))]
+    #[error("{} cannot be used", file.as_deref().map_or("the built-in model catalogue".to_owned(), |f| f.display().to_string()))]
     Catalogue {
         /// The operator's file, if it is at fault.
         file: Option<PathBuf>,
@@ -129,6 +129,8 @@ pub async fn start(config: Config, mode: Mode, clock: Arc<dyn Clock>) -> Result<
     }
     .start(&control)
     .await?;
+    // A server that listens before its accounts are known would tell its first clients that it has none.
+    registry.send(Settle).timeout(SETTLE_MAX).await.unwrap_or_default();
     if mode == Mode::Serve && !known {
         boot::adopt_environment_account(&config, &registry, &control);
     }
@@ -181,7 +183,7 @@ fn door_settings(config: &Config, admin: Option<&TcpListener>) -> DoorSettings {
         heartbeat: limits.heartbeat,
         hosts: config.hosts.clone(),
         admin_remote: config.admin_remote,
-        admin_port: admin.and_then(|listener| listener.local_addr().ok()).map(|address| address.port()),
+        admin_address: admin.and_then(|listener| listener.local_addr().ok()),
     }
 }
 
@@ -203,7 +205,7 @@ fn serve(
             upstream: Upstream::new(&upstream),
             rng: StdRng::from_rng(&mut rand::rng()).into(),
         });
-        WebApp::new().app_data(door).wrap(middleware::from_fn(crate::http::guard)).configure(crate::http::routes)
+        WebApp::new().app_data(door).wrap(middleware::from_fn(crate::http::identify)).configure(crate::http::routes)
     };
     let mut server = HttpServer::new(factory)
         .workers(if mode == Mode::Embedded { 1 } else { config.workers })

@@ -1,6 +1,6 @@
 //! `duopool accounts …`.
 
-use anyhow::bail;
+use anyhow::{anyhow, bail};
 use clap::Subcommand;
 use serde_json::json;
 
@@ -153,9 +153,8 @@ async fn test(client: &Client, one: &One) -> anyhow::Result<()> {
 }
 
 async fn remove(client: &Client, one: &One) -> anyhow::Result<()> {
-    let id = find(client, &one.account).await.map(|account| account.id);
     // An account that cannot be read is not listed, but its id is known from the log.
-    let id = id.unwrap_or_else(|_| one.account.clone());
+    let id = meant(client, &one.account).await?.map_or_else(|| one.account.clone(), |account| account.id);
     client.delete(&format!("/admin/v1/accounts/{id}")).await?;
     if one.json.json {
         return output::print_json(&json!({ "removed": id }));
@@ -163,16 +162,22 @@ async fn remove(client: &Client, one: &One) -> anyhow::Result<()> {
     output::line(&format!("account {id} is removed; its token stays valid at GitLab until you revoke it there"))
 }
 
-/// Finds the account that is meant; an ambiguous name is an error.
+/// Finds the account that is meant, which must be there.
 async fn find(client: &Client, name: &str) -> anyhow::Result<AccountView> {
+    let found = meant(client, name).await?;
+    found.ok_or_else(|| anyhow!("there is no account `{name}`; `duopool accounts list` shows those there are"))
+}
+
+/// Finds the account that is meant, if there is one; an ambiguous name is an error.
+async fn meant(client: &Client, name: &str) -> anyhow::Result<Option<AccountView>> {
     let list: AccountList = client.get("/admin/v1/accounts").await?;
     let is_meant = |account: &AccountView| {
         account.id == name || account.label.as_deref() == Some(name) || account.username == name
     };
     let mut meant = list.accounts.into_iter().filter(is_meant);
     match (meant.next(), meant.next()) {
-        (Some(account), None) => Ok(account),
+        (found, None) => Ok(found),
         (Some(_), Some(_)) => bail!("`{name}` names more than one account: use the id from `duopool accounts list`"),
-        (None, _) => bail!("there is no account `{name}`; `duopool accounts list` shows those there are"),
+        (None, Some(_)) => Ok(None),
     }
 }

@@ -11,7 +11,7 @@ use crate::account::view::AccountView;
 use crate::app::{self, Mode, StartError};
 use crate::cli::client::Client;
 use crate::cli::output;
-use crate::cli::serve::interrupted;
+use crate::cli::serve::Interrupts;
 use crate::config::{Config, Layer};
 use crate::domain::time::SystemClock;
 use crate::simulator;
@@ -29,6 +29,7 @@ pub(super) struct Demo {
 
 impl Demo {
     pub(super) async fn run(self) -> anyhow::Result<()> {
+        let stop = Interrupts::listen()?;
         let folder = tempfile::tempdir().context("a folder for the demo's data")?;
         let simulated = simulator::start(simulator::Settings::default()).await.context("the simulated GitLab")?;
         let layer = |listen: &str| Layer {
@@ -56,7 +57,7 @@ impl Demo {
             client.post::<AccountView>("/admin/v1/accounts", &request).await?;
         }
         welcome(running.address())?;
-        interrupted().await?;
+        stop.wait().await;
         output::line("\nstopping; running answers may finish")?;
         running.stop().await;
         simulated.stop().await;

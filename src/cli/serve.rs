@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use clap::Args;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::app::{self, Mode};
 use crate::cli::output;
@@ -23,18 +23,31 @@ pub(super) struct Serve {
 
 impl Serve {
     pub(super) async fn run(self, config: Config) -> anyhow::Result<()> {
+        let stop = Interrupts::listen()?;
         let running = app::start(config, Mode::Serve, Arc::new(SystemClock)).await?;
         output::line(&format!("duopool serves on http://{}", running.address()))?;
-        interrupted().await?;
+        stop.wait().await;
         running.stop().await;
         Ok(())
     }
 }
 
-/// Waits for Ctrl-C or the signal that service managers send.
-pub(super) async fn interrupted() -> anyhow::Result<()> {
-    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    let (interrupt, terminate) = (std::pin::pin!(interrupt.recv()), std::pin::pin!(terminate.recv()));
-    futures::future::select(interrupt, terminate).await;
-    Ok(())
+/// Ctrl-C, and the signal that service managers send.
+pub(super) struct Interrupts {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Interrupts {
+    /// Listens from now on. To be called before the start, so that a signal that comes in the middle of it ends the
+    /// program in good order as well.
+    pub(super) fn listen() -> anyhow::Result<Self> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    /// Waits for one of them.
+    pub(super) async fn wait(mut self) {
+        let (interrupt, terminate) = (std::pin::pin!(self.interrupt.recv()), std::pin::pin!(self.terminate.recv()));
+        futures::future::select(interrupt, terminate).await;
+    }
 }

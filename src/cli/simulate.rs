@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use clap::Args;
 
 use crate::cli::output;
-use crate::cli::serve::interrupted;
+use crate::cli::serve::Interrupts;
 use crate::simulator::{self, SimulatedAccount};
 
 /// Runs a GitLab with Duo on loopback, for trying things without an account.
@@ -18,6 +18,7 @@ pub(super) struct Simulate {
 
 impl Simulate {
     pub(super) async fn run(self) -> anyhow::Result<()> {
+        let stop = Interrupts::listen()?;
         let settings = simulator::Settings { listen: self.listen, ..simulator::Settings::default() };
         let accounts = settings.accounts.clone();
         let running = simulator::start(settings).await?;
@@ -28,7 +29,7 @@ impl Simulate {
         accounts.iter().try_for_each(describe)?;
         output::line("to add one to a pool:")?;
         output::line(&format!("  echo TOKEN | duopool login --pat --base-url {}", running.url()))?;
-        interrupted().await?;
+        stop.wait().await;
         running.stop().await;
         Ok(())
     }

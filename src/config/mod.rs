@@ -33,7 +33,7 @@ const WORKERS_MAX: u64 = 256;
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
-    #[error("cannot read the settings file {}: {source}", path.display())]
+    #[error("cannot read the settings file {}", path.display())]
     Unreadable {
         /// Which file.
         path: PathBuf,
@@ -176,7 +176,7 @@ impl Config {
             listen,
             admin_listen,
             admin_remote: layer.admin_remote.unwrap_or(false),
-            hosts: hosts(layer, listen)?,
+            hosts: hosts(layer, listen, admin_listen)?,
             data_dir: layer.data_dir.clone().map_or_else(default_data_dir, Ok)?,
             log: layer.log.clone(),
             log_json: log_format(layer.log_format.as_deref())?,
@@ -271,8 +271,8 @@ fn gitlab(layer: &Layer) -> Result<GitLab, ConfigError> {
 }
 
 /// Returns the hosts that an admin request may name: where the server listens, its public address, and the allowed.
-fn hosts(layer: &Layer, listen: SocketAddr) -> Result<Vec<String>, ConfigError> {
-    let mut hosts = vec![listen.ip().to_string()];
+fn hosts(layer: &Layer, listen: SocketAddr, admin: Option<SocketAddr>) -> Result<Vec<String>, ConfigError> {
+    let mut hosts: Vec<String> = [Some(listen), admin].into_iter().flatten().map(|at| at.ip().to_string()).collect();
     if let Some(text) = &layer.public_url {
         let url = url::Url::parse(text).map_err(|error| value("public_url", error))?;
         hosts.extend(url.host_str().map(str::to_ascii_lowercase));

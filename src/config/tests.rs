@@ -34,6 +34,12 @@ fn the_environment_sets_texts_numbers_switches_and_lists() {
 }
 
 #[test]
+fn operators_may_name_the_address_that_is_theirs() {
+    let layer = Layer { admin_listen: Some("192.0.2.7:9000".to_owned()), ..Layer::default() };
+    assert_eq!(Config::check(&with_data_dir(layer)).unwrap().hosts, ["127.0.0.1", "192.0.2.7"]);
+}
+
+#[test]
 fn a_server_that_others_can_reach_needs_a_client_key() {
     let open = Layer { listen: Some("0.0.0.0:8080".to_owned()), ..Layer::default() };
     let error = Config::check(&with_data_dir(open.clone())).unwrap_err();

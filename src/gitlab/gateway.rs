@@ -1,5 +1,6 @@
 //! The AI gateway: sends a body to a model under a grant.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use awc::http::{Method, Uri};
 
 use crate::domain::endpoint::GatewayUrl;
 use crate::domain::id::Generation;
+use crate::domain::secret::Secret;
 use crate::domain::time::Timestamp;
 use crate::gitlab::direct_access::Minted;
 use crate::gitlab::rest::bearer;
@@ -58,6 +60,7 @@ pub(crate) struct Grant {
     pub(crate) expires_at: Timestamp,
     /// Whom it is for.
     pub(crate) gateway: GatewayUrl,
+    token: Secret<String>,
     headers: Vec<(HeaderName, HeaderValue)>,
 }
 
@@ -81,7 +84,13 @@ impl Grant {
             value.set_sensitive(true);
             headers.push((HeaderName::try_from(name).ok()?, value));
         }
-        Some(Self { generation, expires_at: minted.expires_at, gateway, headers })
+        let token = minted.token.clone();
+        Some(Self { generation, expires_at: minted.expires_at, gateway, token, headers })
+    }
+
+    /// Returns what came back under this grant with the token struck out: an error may quote what it was sent.
+    pub(crate) fn struck_from<'a>(&self, text: &'a [u8]) -> Cow<'a, [u8]> {
+        self.token.struck_from(text)
     }
 
     /// Returns whether a request sent now would arrive before the end.

@@ -11,7 +11,7 @@ use crate::gitlab::rest::Session;
 
 const PATH: &str = "/api/graphql";
 const NAMESPACE_QUERY: &str = "query { currentUser { userPreferences { duoDefaultNamespace { id } } } }";
-const MODELS_QUERY: &str = "query($root: GroupID!) { aiChatAvailableModels(rootNamespaceId: $root) \
+const MODELS_QUERY: &str = "query($rootNamespaceId: GroupID!) { aiChatAvailableModels(rootNamespaceId: $rootNamespaceId) \
      { defaultModel { name ref } selectableModels { name ref } pinnedModel { name ref } } }";
 /// More models than GitLab offers (about 30), and a bound for a hostile reply.
 const SELECTABLE_MAX: usize = 200;
@@ -61,6 +61,7 @@ struct Group {
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct ModelsData {
     ai_chat_available_models: Option<Models>,
 }
@@ -90,7 +91,7 @@ pub(crate) async fn discover(session: Session<'_>, root_namespace_id: Option<&st
         Some(id) => format!("gid://gitlab/Group/{id}"),
         None => root_namespace(session).await?,
     };
-    let question = serde_json::json!({ "query": MODELS_QUERY, "variables": { "root": root } }).to_string();
+    let question = serde_json::json!({ "query": MODELS_QUERY, "variables": { "rootNamespaceId": root } }).to_string();
     let reply: Reply<ModelsData> = session.post(Call::Models, PATH, question).await?;
     let models = reply.data.and_then(|data| data.ai_chat_available_models).ok_or_else(nothing)?;
     Ok(Available {

@@ -6,7 +6,7 @@ use actix_web::HttpRequest;
 use actix_web::http::header::CONTENT_LENGTH;
 use actix_web::web::{Bytes, BytesMut, Payload};
 use futures::StreamExt;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::http::error::ApiError;
 
@@ -15,15 +15,21 @@ const SILENCE_MAX: Duration = Duration::from_secs(30);
 /// How much of a path or name is shown back to its sender.
 const SHOWN_CHARS_MAX: usize = 100;
 
-/// Reads a body of at most `bytes_max` bytes.
-pub(crate) async fn read(request: &HttpRequest, mut payload: Payload, bytes_max: usize) -> Result<Bytes, ApiError> {
+/// Reads a body of at most `bytes_max` bytes, which must be there by `deadline`.
+pub(crate) async fn read(
+    request: &HttpRequest,
+    mut payload: Payload,
+    bytes_max: usize,
+    deadline: Instant,
+) -> Result<Bytes, ApiError> {
     let declared = request.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     if declared.is_some_and(|length| length > bytes_max) {
         return Err(ApiError::TooLarge { limit: bytes_max });
     }
     let mut whole = BytesMut::new();
     loop {
-        match timeout(SILENCE_MAX, payload.next()).await {
+        let most = SILENCE_MAX.min(deadline.saturating_duration_since(Instant::now()));
+        match timeout(most, payload.next()).await {
             Err(_) => return Err(ApiError::SlowBody),
             Ok(None) => return Ok(whole.freeze()),
             Ok(Some(Err(_))) => return Err(ApiError::bad_request("the request body broke off before its end")),

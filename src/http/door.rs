@@ -1,7 +1,7 @@
 //! What the handlers of one worker share, and what is true of the server they serve.
 
 use std::cell::RefCell;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,8 +36,8 @@ pub(crate) struct DoorSettings {
     pub(crate) hosts: Vec<String>,
     /// Whether operators may come from other machines.
     pub(crate) admin_remote: bool,
-    /// Port on which operators may come from other machines, if there is one of its own.
-    pub(crate) admin_port: Option<u16>,
+    /// Where operators may come from other machines, if there is a listener for them.
+    pub(crate) admin_address: Option<SocketAddr>,
 }
 
 /// What every worker's door is built from.

@@ -124,7 +124,7 @@ impl ApiError {
                 format!("no GitLab account in the pool can serve this request now: {reason}; try again in {wait} s")
             }
             Self::EmptyPool => {
-                "no GitLab account is configured that this key may use; an operator adds one with `duopool login`"
+                "no GitLab account is configured that this key may use; an operator adds one with `duopool login --pat`"
                     .to_owned()
             }
             Self::Busy => "every GitLab account in the pool is at its limit of concurrent requests".to_owned(),

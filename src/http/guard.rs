@@ -3,6 +3,8 @@
 //! While no client key exists, the client API is open to this machine, and a web page in this machine's browser must
 //! not get through: hence the rules on `Host`, `Origin`, forwarding and content type.
 
+use std::net::SocketAddr;
+
 use actix_web::HttpMessage;
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
@@ -12,37 +14,26 @@ use actix_web::middleware::Next;
 use actix_web::web::Data;
 
 use crate::access::{Refused, Scope};
-use crate::domain::id::RequestId;
 use crate::domain::model::Dialect;
 use crate::gitlab::upstream::is_json;
 use crate::http::admin::problem::Problem;
 use crate::http::door::{Door, host_name, is_this_machine};
 use crate::http::error::ApiError;
+use crate::http::request_id;
 
 /// Name of the header that carries a request's id.
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The name under which Anthropic's SDKs look for it.
 const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
 
-/// Runs around every handler.
-pub(crate) async fn guard(
+/// Runs around everything: gives the request its id, and the answer the header that tells it.
+pub(crate) async fn identify(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
-    let Some(door) = request.app_data::<Data<Door>>().cloned() else {
-        return Err(actix_web::error::ErrorInternalServerError("the server was put together wrongly"));
-    };
-    let id = door.new_request_id();
+    let id = door_of(&request)?.new_request_id();
     request.extensions_mut().insert(id.clone());
-    let verdict =
-        if request.path().starts_with("/admin/") { operator(&request, &door) } else { client(&request, &door) };
-    let mut response = match verdict {
-        Ok(()) => next.call(request).await?.map_into_boxed_body(),
-        Err(refusal) => {
-            let reply = refusal.reply(&request, &id, &door);
-            request.into_response(reply)
-        }
-    };
+    let mut response = next.call(request).await?.map_into_boxed_body();
     if let Ok(value) = HeaderValue::from_str(id.as_str()) {
         response.headers_mut().insert(REQUEST_ID, value.clone());
         response.headers_mut().insert(X_REQUEST_ID, value);
@@ -50,23 +41,38 @@ pub(crate) async fn guard(
     Ok(response)
 }
 
-/// Why a caller is turned away at the door.
-enum Refusal {
-    Forbidden(String),
-    NoAdminKey(Refused),
+/// Runs around the client API.
+pub(crate) async fn clients(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
+    let door = door_of(&request)?;
+    if let Err(why) = client(&request, &door) {
+        let message = format!("{why}; set a client key (DUOPOOL_CLIENT_KEYS) to let in more than this machine");
+        let id = request_id(request.request(), &door);
+        let reply = ApiError::Forbidden { message }.reply(dialect_of(request.path()), &id, door.now());
+        return Ok(request.into_response(reply));
+    }
+    Ok(next.call(request).await?.map_into_boxed_body())
 }
 
-impl Refusal {
-    fn reply(&self, request: &ServiceRequest, id: &RequestId, door: &Door) -> actix_web::HttpResponse {
-        let admin = request.path().starts_with("/admin/");
-        match self {
-            Self::Forbidden(why) if admin => Problem::forbidden(why).reply(id),
-            Self::Forbidden(why) => {
-                ApiError::Forbidden { message: why.clone() }.reply(dialect_of(request.path()), id, door.now())
-            }
-            Self::NoAdminKey(refused) => Problem::unauthorized(*refused).reply(id),
-        }
+/// Runs around the admin API. It belongs to the routes and does not look at the path, which has many spellings: whatever
+/// leads to such a route leads through here.
+pub(crate) async fn operators(
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, actix_web::Error> {
+    let door = door_of(&request)?;
+    if let Err(problem) = operator(&request, &door) {
+        let reply = problem.reply(&request_id(request.request(), &door));
+        return Ok(request.into_response(reply));
     }
+    Ok(next.call(request).await?.map_into_boxed_body())
+}
+
+fn door_of(request: &ServiceRequest) -> Result<Data<Door>, actix_web::Error> {
+    let door = request.app_data::<Data<Door>>().cloned();
+    door.ok_or_else(|| actix_web::error::ErrorInternalServerError("the server was put together wrongly"))
 }
 
 /// Returns the dialect in which errors on `path` are told.
@@ -79,45 +85,47 @@ pub(crate) fn dialect_of(path: &str) -> Dialect {
 }
 
 /// Decides about a caller of the client API.
-fn client(request: &ServiceRequest, door: &Door) -> Result<(), Refusal> {
+fn client(request: &ServiceRequest, door: &Door) -> Result<(), &'static str> {
     if !door.parts.access.is_open() {
         return Ok(());
     }
     let headers = request.headers();
-    let refuse =
-        |why: &str| Err(Refusal::Forbidden(format!("{why}; create a client key to allow more than this machine")));
     if !host(headers).is_some_and(|host| is_this_machine(&host)) {
-        return refuse("without a client key, the Host header must name this machine");
+        return Err("without a client key, the Host header must name this machine");
     }
     if headers.get(ORIGIN).is_some_and(|origin| !is_own_origin(origin)) {
-        return refuse("without a client key, requests from web pages are refused");
+        return Err("without a client key, requests from web pages are refused");
     }
     if headers.contains_key("forwarded") || headers.contains_key("x-forwarded-for") {
-        return refuse("without a client key, forwarded requests are refused");
+        return Err("without a client key, forwarded requests are refused");
     }
     let says_json = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).is_some_and(is_json);
     if request.method() == Method::POST && !says_json {
-        return refuse("without a client key, a POST must have the content type application/json");
+        return Err("without a client key, a POST must have the content type application/json");
     }
     Ok(())
 }
 
 /// Decides about a caller of the admin API.
-fn operator(request: &ServiceRequest, door: &Door) -> Result<(), Refusal> {
+fn operator(request: &ServiceRequest, door: &Door) -> Result<(), Box<Problem>> {
     let settings = door.settings();
-    let refuse = |why: &str| Err(Refusal::Forbidden(why.to_owned()));
+    let refuse = |why: &str| Err(Box::new(Problem::forbidden(why)));
     let listener = request.app_config().local_addr();
-    // A server on one address of this machine is reached from that same address by the machine itself.
-    let is_here = |peer: std::net::SocketAddr| peer.ip().to_canonical().is_loopback() || peer.ip() == listener.ip();
-    let here = request.peer_addr().is_some_and(is_here);
-    let own_port = settings.admin_port == Some(listener.port());
-    if !here && !settings.admin_remote && !own_port {
+    let own_port = settings.admin_address == Some(listener);
+    if !settings.admin_remote && !own_port && !is_here(request.peer_addr(), listener) {
         return refuse("the admin API answers this machine only; set admin_listen or admin_remote to change that");
     }
     if !host(request.headers()).is_some_and(|host| is_this_machine(&host) || settings.hosts.contains(&host)) {
         return refuse("the Host header names no host of this server; add it to allowed_hosts");
     }
-    door.parts.access.admin(bearer(request.headers())).map_err(Refusal::NoAdminKey)
+    let key = bearer(request.headers());
+    door.parts.access.admin(key).map_err(|refused| Box::new(Problem::unauthorized(refused)))
+}
+
+/// Returns whether a caller is on this machine: it comes over loopback, or from the very address that is listened on, as
+/// this machine itself does where that is not loopback.
+fn is_here(peer: Option<SocketAddr>, listener: SocketAddr) -> bool {
+    peer.is_some_and(|peer| peer.ip().to_canonical().is_loopback() || peer.ip() == listener.ip())
 }
 
 fn host(headers: &HeaderMap) -> Option<String> {
@@ -150,4 +158,22 @@ pub(crate) fn client_scope(door: &Door, headers: &HeaderMap) -> Result<Scope, Ap
             Refused::Wrong => "this is not a key of this duopool server",
         },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn operators_are_on_this_machine_unless_they_are_let_in_from_elsewhere() {
+        let here = |peer: &str, listener: &str| is_here(Some(peer.parse().unwrap()), listener.parse().unwrap());
+        assert!(here("127.0.0.1:50000", "0.0.0.0:8080"));
+        assert!(here("[::1]:50000", "[::]:8080"));
+        assert!(here("[::ffff:127.0.0.1]:50000", "[::]:8080"));
+        assert!(here("192.0.2.7:50000", "192.0.2.7:8080"));
+        assert!(!here("192.0.2.8:50000", "192.0.2.7:8080"));
+        assert!(!here("192.0.2.8:50000", "0.0.0.0:8080"));
+        assert!(!here("[2001:db8::1]:50000", "[::]:8080"));
+        assert!(!is_here(None, "127.0.0.1:8080".parse().unwrap()));
+    }
 }

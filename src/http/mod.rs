@@ -14,6 +14,7 @@ pub(crate) mod openai_chat;
 pub(crate) mod openai_responses;
 mod sse_body;
 
+use actix_web::middleware::from_fn;
 use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{HttpMessage, HttpRequest, HttpResponse, guard as when};
 
@@ -21,13 +22,15 @@ use crate::domain::id::RequestId;
 use crate::http::door::Door;
 use crate::http::error::ApiError;
 
-pub(crate) use crate::http::guard::guard;
+pub(crate) use crate::http::guard::identify;
 
 /// The route table. Any query is accepted, and none is forwarded.
 pub(crate) fn routes(config: &mut ServiceConfig) {
     let post = |path: &str| web::resource(path).default_service(web::route().to(only_post));
     let get = |path: &str| web::resource(path).default_service(web::route().to(only_get));
-    config
+    let operators = web::scope("/admin").wrap(from_fn(guard::operators)).configure(admin::routes);
+    let clients = web::scope("")
+        .wrap(from_fn(guard::clients))
         .service(post("/v1/messages").route(web::post().to(anthropic_messages::messages)))
         .service(post("/v1/messages/count_tokens").route(web::post().to(anthropic_messages::count_tokens)))
         .service(post("/v1/chat/completions").route(web::post().to(openai_chat::chat_completions)))
@@ -41,8 +44,9 @@ pub(crate) fn routes(config: &mut ServiceConfig) {
         .service(get("/healthz").route(web::get().to(health::alive)))
         .service(get("/readyz").route(web::get().to(health::ready)))
         .service(get("/").route(web::get().to(health::hello)).route(web::head().to(health::hello)))
-        .service(web::scope("/admin").configure(admin::routes))
         .default_service(web::route().to(nowhere));
+    // The clients' scope takes every path, so it comes last.
+    config.service(operators).service(clients);
 }
 
 fn wants_websocket(context: &when::GuardContext<'_>) -> bool {

@@ -104,7 +104,7 @@ impl SseBody {
         let fed = self.pipe.feed(&piece, &mut out);
         if let Some(data) = self.pipe.error() {
             let data = data.to_vec();
-            return Some(self.failed_inside(&data, piece, out));
+            return Some(self.failed_inside(&data, &piece, out));
         }
         match fed {
             Ok(Flow::AsIs) => {
@@ -124,16 +124,22 @@ impl SseBody {
     }
 
     /// The upstream itself reports an error in the stream. A client of the same dialect gets its very words.
-    fn failed_inside(&mut self, data: &[u8], piece: Bytes, mut out: Vec<u8>) -> Bytes {
-        let said = read(data);
+    fn failed_inside(&mut self, data: &[u8], piece: &[u8], mut out: Vec<u8>) -> Bytes {
+        // An error may quote the credential that it was sent.
+        let strike = |text: &[u8]| match &self.lease {
+            Some(lease) => lease.grant().struck_from(text).into_owned(),
+            None => text.to_vec(),
+        };
+        let (data, piece) = (strike(data), strike(piece));
+        let said = read(&data);
         let status = said.as_ref().map_or(500, |said| status_of(said.class()));
-        let error = classify(Call::Gateway, status, data);
+        let error = classify(Call::Gateway, status, &data);
         if let Some(lease) = self.lease.take() {
             debug!(request.id = %self.request, "the answer to `{}` ended in an error: {error}", self.request);
             lease.failed(error.fault.clone());
         }
         if matches!(self.pipe, Pipe::PassThrough(_)) {
-            return piece;
+            return piece.into();
         }
         let message = said.map_or_else(|| error.fault.reason.to_string(), |said| said.message);
         let told = ApiError::Provider { status, message, code: None, param: None };
@@ -184,6 +190,11 @@ impl SseBody {
     fn look_at_the_time(&mut self) -> Option<Bytes> {
         let now = Instant::now();
         let settings = self.door.settings();
+        if self.pipe.finished() {
+            // The answer is whole and only its connection lingers: nothing is said after a terminal event.
+            self.upstream = None;
+            return (!self.pipe.at_event_boundary()).then(|| Bytes::from_static(b"\n\n"));
+        }
         if self.door.parts.drain.is_ending() {
             // Nobody's fault: the lease is dropped unsettled.
             self.lease = None;

@@ -69,3 +69,27 @@ impl Handler<Acquire> for RouterActor {
         last
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::catalogue::Wanted;
+    use crate::domain::model::Dialect;
+    use crate::domain::time::SystemClock;
+
+    #[actix::test]
+    async fn a_burst_of_requests_does_not_overrun_the_mailbox() {
+        let catalogue = Arc::new(Catalogue::builtin().unwrap());
+        let router = RouterActor::new(Published::default(), catalogue, Arc::new(SystemClock), true).start();
+        let ask = || Acquire {
+            wanted: Wanted::Current,
+            dialects: &[Dialect::Messages],
+            pools: Arc::new([]),
+            tried: Vec::new(),
+            refused: Vec::new(),
+        };
+        // Once it has answered it has started, and with it the mailbox of its own size; actix's default is 16.
+        assert!(matches!(router.send(ask()).await, Ok(Err(NoAccount::Empty))));
+        assert!((0..1_000).all(|_| router.try_send(ask()).is_ok()));
+    }
+}

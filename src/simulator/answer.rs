@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -101,6 +102,10 @@ impl Answer {
                 chunks.push_back(event.map_or_else(|| error_event(dialect, chunks.len()), Bytes::from));
                 End::Complete
             }
+            Some(Effect::Flood { deltas, bytes }) => {
+                flood(&mut chunks, dialect, deltas, bytes);
+                End::Complete
+            }
             // Decided before there was an ordinary answer.
             Some(Effect::Hang | Effect::Answer { .. } | Effect::Delay { .. }) | None => End::Complete,
         };
@@ -151,6 +156,17 @@ fn shorten(chunks: &mut VecDeque<Bytes>, after: usize, dialect: Option<Dialect>)
     } else if let Some(body) = chunks.front_mut() {
         body.truncate(after);
     }
+}
+
+/// Puts one delta in so many times; they share its bytes, so the simulator's memory does not grow with them.
+fn flood(chunks: &mut VecDeque<Bytes>, dialect: Option<Dialect>, deltas: usize, bytes: usize) {
+    if dialect != Some(Dialect::Messages) {
+        return;
+    }
+    let rest = chunks.split_off(chunks.len().min(2));
+    let delta = anthropic::text_delta_event(&"x".repeat(bytes));
+    chunks.extend(std::iter::repeat_n(delta, deltas));
+    chunks.extend(rest);
 }
 
 fn error_event(dialect: Dialect, sequence_number: usize) -> Bytes {
@@ -286,6 +302,9 @@ impl MessageBody for ScriptedBody {
         }
         this.first = false;
         if let Some(chunk) = this.chunks.pop_front() {
+            if let Some(exchange) = &this.exchange {
+                exchange.shared.chunks_sent.fetch_add(1, Ordering::Relaxed);
+            }
             return Poll::Ready(Some(Ok(chunk)));
         }
         match this.end {

@@ -39,7 +39,7 @@ pub(crate) fn answer(state: &State, asked: &Asked<'_>, now: Timestamp) -> Result
     };
     let names_models = selected.iter().any(|field| field.name == "aiChatAvailableModels");
     let own = account.map(|account| format!("gid://gitlab/Group/{}", account.namespace_id));
-    let asked_for = body.get("variables").and_then(|variables| json::text(variables, "rootNamespaceId"));
+    let asked_for = argument(&body, "rootNamespaceId");
     if names_models && (own.is_none() || asked_for != own.as_deref()) {
         let refusal = json!({ "message": NO_PERMISSION, "path": ["aiChatAvailableModels"] });
         return Ok(Answer::json(200, &json!({ "data": { "aiChatAvailableModels": null }, "errors": [refusal] })));
@@ -50,6 +50,16 @@ pub(crate) fn answer(state: &State, asked: &Asked<'_>, now: Timestamp) -> Result
         return Ok(Answer::json(200, &json!({ "data": data })));
     }
     Ok(errors(&problems.iter().map(String::as_str).collect::<Vec<_>>()))
+}
+
+/// Returns the value of an argument that the query takes from a variable, whatever the variable is called.
+fn argument<'a>(body: &'a Value, name: &str) -> Option<&'a str> {
+    let colon = format!("{name}:");
+    // A variable of the same name has its type behind the colon.
+    let mut values = json::text(body, "query")?.split(colon.as_str()).skip(1).map(str::trim_start);
+    let variable = values.find_map(|rest| rest.strip_prefix('$'))?;
+    let end = variable.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).unwrap_or(variable.len());
+    json::text(body.get("variables")?, &variable[..end])
 }
 
 fn errors(messages: &[&str]) -> Answer {

@@ -1,6 +1,7 @@
 //! What tests and the demo hold in their hands: control and read-back of a running simulator.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use crate::simulator::account::{Credit, SimulatedAccount, Standing};
 use crate::simulator::journal::{Gauges, Record};
@@ -116,6 +117,12 @@ impl SimulatorHandle {
     /// Returns the counts.
     pub fn gauges(&self) -> Gauges {
         self.shared.read(|state| state.gauges)
+    }
+
+    /// Returns how many pieces of answers (the events of a stream, or a body that comes whole) connections have taken so
+    /// far. It stands still where a client does not read.
+    pub fn chunks_sent(&self) -> u64 {
+        self.shared.chunks_sent.load(Ordering::Relaxed)
     }
 
     /// Waits for a logged request, past or future, that satisfies `wanted`; it is asked again as a request's status

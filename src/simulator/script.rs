@@ -79,6 +79,14 @@ pub enum Effect {
         #[serde(default)]
         event: Option<String>,
     },
+    /// After the second event of a stream of Messages come so many further text deltas: more than any buffer holds. Other
+    /// answers come as they are.
+    Flood {
+        /// How many.
+        deltas: usize,
+        /// Bytes of each one's text.
+        bytes: usize,
+    },
     /// The request is taken and never answered.
     Hang,
     /// The connection closes without a byte of an answer.

@@ -4,6 +4,7 @@
 //! threads without an actor system, and the lock is never held across an await.
 
 use std::net::SocketAddr;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::{Deserialize, Serialize};
@@ -114,11 +115,20 @@ pub(crate) struct Shared {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) address: SocketAddr,
     pub(crate) path_prefix: String,
+    /// Pieces of bodies that connections took. Not behind the lock, since it changes with every event.
+    pub(crate) chunks_sent: AtomicU64,
 }
 
 impl Shared {
     pub(crate) fn new(state: State, clock: Arc<dyn Clock>, address: SocketAddr, path_prefix: String) -> Self {
-        Self { state: Mutex::new(state), changes: watch::Sender::new(0), clock, address, path_prefix }
+        Self {
+            state: Mutex::new(state),
+            changes: watch::Sender::new(0),
+            clock,
+            address,
+            path_prefix,
+            chunks_sent: AtomicU64::new(0),
+        }
     }
 
     /// Reads the state.

@@ -1,6 +1,21 @@
 //! Behaviour of the whole, one module per subject, over real sockets and against the simulated GitLab.
 
-#![expect(missing_docs, clippy::expect_used, clippy::panic, reason = "tests say what they are in their names")]
+#![expect(unreachable_pub, clippy::expect_used, clippy::panic, reason = "tests say what they are in their names")]
 
+mod admin_api;
+mod architecture;
+mod bad_input;
+mod cancellation;
+mod cli;
+mod clients;
 mod first_light;
+mod model_names;
+mod restart;
+mod routes;
+mod routing;
+mod same_content;
+mod secrets;
+mod shutdown;
+mod streaming;
 mod support;
+mod upstream_errors;

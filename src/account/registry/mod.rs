@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{
-    Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, MessageResult, ResponseActFuture, WrapFuture,
-    fut,
+    Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, MessageResult, ResponseActFuture,
+    ResponseFuture, WrapFuture, fut,
 };
 use arc_swap::ArcSwap;
+use futures::channel::oneshot;
 use tracing::{error, info};
 
 pub(crate) use crate::account::actor::{AccountActor, AccountSettings};
@@ -30,6 +31,8 @@ pub(crate) type Published = Arc<ArcSwap<Table>>;
 
 /// How often it is looked whether an account's actor died.
 const WATCH_EVERY: Duration = Duration::from_secs(5);
+/// Longest wait for [`Settle`], which takes milliseconds: an account that died at its start must not hold others up.
+pub(crate) const SETTLE_MAX: Duration = Duration::from_secs(5);
 /// Every account tells a change at a time; a thousand of them may start at once.
 const MAILBOX: usize = 4_096;
 
@@ -51,8 +54,14 @@ pub(crate) struct RegistryActor {
     published: Published,
     refused: Arc<Refused>,
     entries: BTreeMap<AccountId, Entry>,
+    /// Accounts that are being stored for the first time, and further logins of theirs that wait for that.
+    enrolling: BTreeMap<AccountId, Vec<oneshot::Sender<()>>>,
     contents: Option<Contents>,
     publishing: bool,
+    /// Those who wait until what they told is published.
+    waiting: Vec<oneshot::Sender<()>>,
+    /// Those who wait until every account is.
+    settling: Vec<oneshot::Sender<()>>,
 }
 
 struct Entry {
@@ -89,6 +98,11 @@ pub(crate) struct ModelRefused {
     pub(crate) model: ModelName,
 }
 
+/// Waits until every account there is stands in the published table.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct Settle;
+
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 struct Publish;
@@ -115,8 +129,11 @@ impl RegistryActor {
                 published: parts.published,
                 refused: Arc::default(),
                 entries: BTreeMap::new(),
+                enrolling: BTreeMap::new(),
                 contents: Some(parts.contents),
                 publishing: false,
+                waiting: Vec::new(),
+                settling: Vec::new(),
             }
         })
     }
@@ -146,6 +163,17 @@ impl RegistryActor {
         self.publishing = false;
         let accounts = self.entries.values().filter_map(|entry| entry.snapshot.clone()).collect();
         self.published.store(Arc::new(Table { accounts, refused: Arc::clone(&self.refused) }));
+        // Who has left needs no answer.
+        self.waiting.drain(..).for_each(|waiter| waiter.send(()).unwrap_or_default());
+        if self.is_settled() {
+            self.settling.drain(..).for_each(|waiter| waiter.send(()).unwrap_or_default());
+        }
+    }
+
+    /// Returns whether every account has spoken, and what they said is published.
+    fn is_settled(&self) -> bool {
+        let silent = |entry: &Entry| entry.snapshot.is_none() && entry.address.connected();
+        !self.publishing && !self.entries.values().any(silent)
     }
 
     /// Starts accounts afresh whose actors died: a panic leaves the address dead, and the others alive.
@@ -177,15 +205,22 @@ impl RegistryActor {
     }
 
     /// Stores and starts an account that passed its checks, or hands a known one its new token.
-    fn admit(&mut self, new: &NewAccount, checked: Checked) -> ResponseActFuture<Self, Result<AccountId, LoginError>> {
-        let record = checked.record(new, self.office.clock.now());
+    ///
+    /// Of several logins of one account at the same time, the first adds it and the others find it known.
+    fn admit(&mut self, new: NewAccount, checked: Checked) -> ResponseActFuture<Self, Result<AccountId, LoginError>> {
+        let record = checked.record(&new, self.office.clock.now());
         let id = record.id.clone();
+        if let Some(waiting) = self.enrolling.get_mut(&id) {
+            let (waiter, enrolled) = oneshot::channel();
+            waiting.push(waiter);
+            return Box::pin(enrolled.into_actor(self).then(|_, actor, _| actor.admit(new, checked)));
+        }
         let Some(entry) = self.entries.get(&id) else { return self.enrol(record, checked) };
         if !new.renew {
             return Box::pin(fut::ready(Err(LoginError::Known(id))));
         }
         let relogin = Relogin {
-            credential: checked.credential(new),
+            credential: checked.credential(&new),
             username: checked.identity.username,
             gateway_url: new.gateway_url.clone(),
             mint: checked.mint,
@@ -204,16 +239,15 @@ impl RegistryActor {
         checked: Checked,
     ) -> ResponseActFuture<Self, Result<AccountId, LoginError>> {
         let id = record.id.clone();
+        self.enrolling.insert(id.clone(), Vec::new());
         let saving = self.office.store.send(PutAccount(record.clone())).into_actor(self);
         Box::pin(saving.map(move |result, actor, _| {
+            // Dropped, they wake those that wait.
+            drop(actor.enrolling.remove(&id));
             match result {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => return Err(LoginError::Store(error)),
                 Err(_) => return Err(LoginError::Gone),
-            }
-            // Two logins of one account at the same time: the later one wins, as a second login would.
-            if let Some(entry) = actor.entries.get(&id) {
-                entry.address.do_send(Retire);
             }
             info!(account.id = %id, "account `{id}` was added");
             actor.start_account(record, |record, office, gauge| {
@@ -237,14 +271,29 @@ impl Actor for RegistryActor {
 }
 
 impl Handler<SnapshotChanged> for RegistryActor {
-    type Result = ();
+    type Result = ResponseFuture<()>;
 
-    fn handle(&mut self, changed: SnapshotChanged, ctx: &mut Self::Context) {
+    fn handle(&mut self, changed: SnapshotChanged, ctx: &mut Self::Context) -> Self::Result {
         // An account that was removed has no entry, and its last words change nothing.
-        if let Some(entry) = self.entries.get_mut(&changed.0.id) {
-            entry.snapshot = Some(changed.0);
-            self.publish_soon(ctx);
+        let Some(entry) = self.entries.get_mut(&changed.0.id) else { return Box::pin(std::future::ready(())) };
+        entry.snapshot = Some(changed.0);
+        let (published, wait) = oneshot::channel();
+        self.waiting.push(published);
+        self.publish_soon(ctx);
+        Box::pin(async move { wait.await.unwrap_or_default() })
+    }
+}
+
+impl Handler<Settle> for RegistryActor {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, _: Settle, _: &mut Self::Context) -> Self::Result {
+        if self.is_settled() {
+            return Box::pin(std::future::ready(()));
         }
+        let (settled, wait) = oneshot::channel();
+        self.settling.push(settled);
+        Box::pin(async move { wait.await.unwrap_or_default() })
     }
 }
 
@@ -276,7 +325,7 @@ impl Handler<AddAccount> for RegistryActor {
             (new, checked)
         };
         Box::pin(checking.into_actor(self).then(|(new, checked), actor, _| match checked {
-            Ok(checked) => actor.admit(&new, checked),
+            Ok(checked) => actor.admit(new, checked),
             Err(error) => Box::pin(fut::ready(Err(error))),
         }))
     }

@@ -66,7 +66,9 @@ pub(crate) enum Effect {
     Discover,
     /// Tell everybody the new state.
     Publish,
-    /// Tell those who wait for a renewal that it is there, or why not.
+    /// Tell the one who just asked for a renewal, and nobody else: others may wait for a newer one that is in flight.
+    Reply(Result<Generation, Block>),
+    /// Tell all who wait for a renewal that it is there, or why not.
     Answer(Result<Generation, Block>),
 }
 
@@ -197,7 +199,7 @@ impl State {
         if let (Some(grant), Some(than)) = (fresh, than)
             && grant.generation > than
         {
-            return vec![Effect::Answer(Ok(grant.generation))];
+            return vec![Effect::Reply(Ok(grant.generation))];
         }
         if self.minting {
             return Vec::new();
@@ -205,7 +207,7 @@ impl State {
         // An operator's refresh tries what a timer would not try yet; only GitLab's own limit stands above it.
         let refusal = if than.is_none() { self.over_budget(now) } else { self.refusal(now) };
         match refusal {
-            Some(block) => vec![Effect::Answer(Err(block))],
+            Some(block) => vec![Effect::Reply(Err(block))],
             None => self.start_mint(now),
         }
     }

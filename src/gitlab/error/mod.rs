@@ -102,6 +102,7 @@ const TABLE: &[Row] = &[
     row!(REST, Is(403), NotJson                             => Instance InstanceUnexpected, Hold::Backoff, true, "own: a web firewall, not GitLab"),
     row!(MINT, Is(403), Any                                 => Account NotEntitled, Hold::UntilFixed, true, "Rails: third_party_agents.rb policy"),
     row!(MINT, Is(402), Any                                 => Account QuotaExhausted, Hold::For(QUOTA_HOLD), true, "Rails: code_suggestions.rb passes the gateway's status through"),
+    row!(MINT, Is(404), NotJson                             => Instance InstanceUnexpected, Hold::Backoff, true, "own: GitLab's API answers an unknown route in JSON; a wrong address or a proxy does not"),
     row!(MINT, Is(404), Any                                 => Account InstanceTooOld, Hold::UntilFixed, true, "Rails: route exists from 18.4, Enterprise Edition"),
     row!(MINT, Is(422), Says("missing_default_duo_group")   => Account NamespaceMissing, Hold::UntilFixed, true, "Rails: code_suggestions.rb"),
     row!(MINT, Is(503), Says("Missing default GitLab Duo namespace") => Account NamespaceMissing, Hold::UntilFixed, true, "Rails: third_party_agents.rb; seen opencode#23139"),
@@ -129,7 +130,7 @@ const TABLE: &[Row] = &[
     // The provider's answers, passed through by the gateway.
     row!(GATEWAY, Is(400), Says("prompt is too long")       => Request TooLong, Hold::None, false, "vendor: Anthropic"),
     row!(GATEWAY, Is(400), Says("context_length_exceeded")  => Request TooLong, Hold::None, false, "vendor: OpenAI"),
-    row!(GATEWAY, Is(413), Any                              => Request TooLong, Hold::None, false, "vendor: both"),
+    row!(GATEWAY, Is(413), Any                              => Request BadRequest, Hold::None, false, "vendor: more bytes than are taken, whatever they mean to the model"),
     row!(GATEWAY, Is(408), Any                              => Provider Timeout, Hold::None, true, "vendor: OpenAI"),
     row!(GATEWAY, Is(429), Any                              => Provider ProviderThrottled, Hold::None, true, "gateway: GitLab's shared limit, not the account's"),
     row!(GATEWAY, Is(403), NotJson                          => Gateway GatewayError, Hold::None, true, "own: a web firewall"),

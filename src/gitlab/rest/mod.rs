@@ -57,6 +57,8 @@ impl Session<'_> {
         if (200..300).contains(&status) && json {
             return serde_json::from_slice(&body).map_err(|_| classify(call, status, b""));
         }
+        // An error may quote the token that it is about.
+        let body = self.token.struck_from(&body);
         Err(classify(call, status, if json { &body } else { b"" }))
     }
 

@@ -5,12 +5,13 @@ use actix_web::web::{Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use futures::future::join_all;
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 use tracing::error;
 use utoipa::ToSchema;
 
 use crate::account::api::{Block, Describe, Discover, Renew, Test};
 use crate::account::login::{LoginError, MAX_CONCURRENCY_DEFAULT, NewAccount, POOL_DEFAULT};
-use crate::account::registry::{AccountActor, AddAccount, All, Find, RemoveAccount};
+use crate::account::registry::{AccountActor, AddAccount, All, Find, RemoveAccount, SETTLE_MAX, Settle};
 use crate::account::view::{AccountView, TestReport};
 use crate::domain::endpoint::{EndpointError, GatewayUrl, InstanceUrl};
 use crate::domain::fault::Scope;
@@ -19,6 +20,7 @@ use crate::domain::secret::Secret;
 use crate::http::admin::problem::Problem;
 use crate::http::body;
 use crate::http::door::Door;
+use crate::http::error::ApiError;
 use crate::http::request_id;
 
 /// A request here has a few hundred bytes.
@@ -71,25 +73,32 @@ pub(crate) async fn list(request: HttpRequest, door: Data<Door>) -> HttpResponse
 #[utoipa::path(post, path = "/admin/v1/accounts", request_body = AddRequest, responses(
     (status = 201, body = AccountView),
     (status = 400, description = "the body is not as described", body = Problem),
+    (status = 408, description = "the body did not arrive in time", body = Problem),
     (status = 409, description = "the account is known", body = Problem),
+    (status = 413, description = "the body is too large", body = Problem),
     (status = 422, description = "a check against GitLab failed; nothing was stored", body = Problem),
     (status = 502, description = "GitLab could not be asked; nothing was stored", body = Problem),
 ))]
 pub(crate) async fn add(request: HttpRequest, payload: Payload, door: Data<Door>) -> HttpResponse {
     let id = request_id(&request, &door);
-    let new = match body::read(&request, payload, BODY_BYTES_MAX).await {
+    let deadline = Instant::now() + door.settings().request_timeout;
+    let new = match body::read(&request, payload, BODY_BYTES_MAX, deadline).await {
         Ok(bytes) => parse(&bytes),
-        Err(error) => Err(bad_request(error.message(door.now())).into()),
+        Err(error) => Err(unread(&error).because(error.message(door.now())).into()),
     };
     let new = match new {
         Ok(new) => new,
         Err(problem) => return problem.reply(&id),
     };
     match door.parts.registry.send(AddAccount(new)).await {
-        Ok(Ok(account)) => match find(&door, &account).await {
-            Ok(address) => view(&request, &door, &address, 201).await,
-            Err(problem) => problem.reply(&id),
-        },
+        Ok(Ok(account)) => {
+            // So that the next request finds it. One that another account keeps from it comes a moment later.
+            door.parts.registry.send(Settle).timeout(SETTLE_MAX).await.unwrap_or_default();
+            match find(&door, &account).await {
+                Ok(address) => view(&request, &door, &address, 201).await,
+                Err(problem) => problem.reply(&id),
+            }
+        }
         Ok(Err(refused)) => login_problem(&refused).reply(&id),
         Err(_) => silent(&request, &door),
     }
@@ -182,6 +191,15 @@ fn silent(request: &HttpRequest, door: &Door) -> HttpResponse {
     let id = request_id(request, door);
     error!(request.id = %id, "an account or the registry does not answer");
     Problem::internal().reply(&id)
+}
+
+/// Returns the problem of a body that could not be read.
+fn unread(error: &ApiError) -> Problem {
+    match error {
+        ApiError::TooLarge { .. } => Problem::new(413, "too-large", "The request body is too large"),
+        ApiError::SlowBody => Problem::new(408, "too-slow", "The request body did not arrive in time"),
+        _ => bad_request(""),
+    }
 }
 
 fn bad_request(detail: impl Into<String>) -> Problem {

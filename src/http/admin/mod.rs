@@ -6,6 +6,7 @@ mod openapi;
 pub(crate) mod problem;
 pub(crate) mod status;
 
+use actix_web::http::header::{ALLOW, HeaderValue};
 use actix_web::web::{self, Data, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
 
@@ -15,21 +16,33 @@ use crate::http::request_id;
 
 /// The routes below `/admin`.
 pub(crate) fn routes(config: &mut ServiceConfig) {
-    let at = |path: &str| web::resource(path).default_service(web::route().to(wrong_method));
+    let at = |path: &str, allow: &'static str| {
+        let wrong = move |request: HttpRequest, door: Data<Door>| async move { wrong_method(&request, &door, allow) };
+        web::resource(path).default_service(web::route().to(wrong))
+    };
     config
-        .service(at("/openapi.json").route(web::get().to(openapi::page)))
-        .service(at("/v1/status").route(web::get().to(status::status)))
-        .service(at("/v1/config").route(web::get().to(status::config)))
-        .service(at("/v1/models").route(web::get().to(models::models)))
-        .service(at("/v1/accounts").route(web::get().to(accounts::list)).route(web::post().to(accounts::add)))
-        .service(at("/v1/accounts/{id}").route(web::get().to(accounts::show)).route(web::delete().to(accounts::remove)))
-        .service(at("/v1/accounts/{id}/refresh").route(web::post().to(accounts::refresh)))
-        .service(at("/v1/accounts/{id}/test").route(web::post().to(accounts::test)))
+        .service(at("/openapi.json", "GET").route(web::get().to(openapi::page)))
+        .service(at("/v1/status", "GET").route(web::get().to(status::status)))
+        .service(at("/v1/config", "GET").route(web::get().to(status::config)))
+        .service(at("/v1/models", "GET").route(web::get().to(models::models)))
+        .service(
+            at("/v1/accounts", "GET, POST").route(web::get().to(accounts::list)).route(web::post().to(accounts::add)),
+        )
+        .service(
+            at("/v1/accounts/{id}", "GET, DELETE")
+                .route(web::get().to(accounts::show))
+                .route(web::delete().to(accounts::remove)),
+        )
+        .service(at("/v1/accounts/{id}/refresh", "POST").route(web::post().to(accounts::refresh)))
+        .service(at("/v1/accounts/{id}/test", "POST").route(web::post().to(accounts::test)))
         .default_service(web::route().to(nowhere));
 }
 
-async fn wrong_method(request: HttpRequest, door: Data<Door>) -> HttpResponse {
-    Problem::new(405, "method-not-allowed", "This route does not take this method").reply(&request_id(&request, &door))
+fn wrong_method(request: &HttpRequest, door: &Door, allow: &'static str) -> HttpResponse {
+    let problem = Problem::new(405, "method-not-allowed", "This route does not take this method");
+    let mut reply = problem.because(format!("it takes {allow}")).reply(&request_id(request, door));
+    reply.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
+    reply
 }
 
 async fn nowhere(request: HttpRequest, door: Data<Door>) -> HttpResponse {

@@ -139,6 +139,7 @@ async fn send(
     let body = reply.read(ERROR_BYTES_MAX, settings.idle_timeout.min(PRELUDE_TIME_MAX)).await.unwrap_or_default();
     // A success of the wrong kind is no success, whatever it says.
     let body = if (200..300).contains(&status) { Bytes::new() } else { body };
+    let body = lease.grant().struck_from(&body);
     Err((classify(Call::Gateway, status, &body), read(&body)))
 }
 
@@ -191,8 +192,9 @@ async fn stream(
             Err(_) => return Err(settle(lease, of_read_error(Call::Gateway, &ReadError::CutShort), None)),
         }
         if let Some(data) = pipe.error() {
-            let said = read(data);
-            let error = classify(Call::Gateway, said.as_ref().map_or(500, |said| status_of(said.class())), data);
+            let data = lease.grant().struck_from(data);
+            let said = read(&data);
+            let error = classify(Call::Gateway, said.as_ref().map_or(500, |said| status_of(said.class())), &data);
             return Err(settle(lease, error, said));
         }
         if committed {
@@ -264,10 +266,14 @@ fn refused(lease: &Lease, told: ApiError) -> Failed {
 
 fn told_of(error: &CallError, said: Option<UpstreamMessage>, model: &str) -> ApiError {
     let (scope, reason) = (error.fault.scope, error.fault.reason);
+    let overflows = said.as_ref().is_some_and(UpstreamMessage::is_context_overflow);
     let message = said.as_ref().map_or_else(|| error.note.clone(), |said| said.message.clone());
+    // A page of a proxy in between says nothing that a client could read.
+    let message = if message.is_empty() { reason.to_string() } else { message };
     match (scope, reason, error.status) {
         (_, Reason::UnsupportedModel, _) => unsupported(model),
         (_, Reason::TooLong, _) => ApiError::TooLong { message },
+        (Scope::Request, _, Some(400)) if overflows => ApiError::TooLong { message },
         (Scope::Request | Scope::Provider, _, Some(status)) => {
             let (code, param) = said.map_or((None, None), |said| (said.code, said.param));
             ApiError::Provider { status, message, code, param }

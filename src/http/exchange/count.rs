@@ -50,8 +50,8 @@ fn estimated(input_tokens: usize) -> HttpResponse {
 fn is_the_requests(error: &ApiError) -> bool {
     match error {
         ApiError::Provider { status, .. } => matches!(status, 400 | 404 | 413 | 422),
+        // Not `BadRequest`: a count is never translated, so that only says that the account's own model is a GPT one.
         ApiError::TooLong { .. } | ApiError::NotFound { .. } => true,
-        // Also a model that turned out to speak another dialect, as `gitlab-duo` may: it is counted all the same.
         _ => false,
     }
 }

@@ -50,11 +50,14 @@ pub(super) struct Journey {
     refused: Vec<ModelName>,
     /// Accounts whose grant was refused: they get one more chance, with a new one.
     second_chances: Vec<Renewable>,
+    /// Accounts that had theirs: a new grant that is refused as well will not get better by a third.
+    renewed: Vec<AccountId>,
     provider_attempts: u32,
     refusals: u32,
     waits: u32,
     /// The account that recovers first, of those that failed.
     earliest: Option<(Timestamp, Reason)>,
+    /// What went wrong last that was not an account's own fault.
     last: Option<ApiError>,
     deadline: Instant,
 }
@@ -65,6 +68,7 @@ impl Journey {
             tried: Vec::new(),
             refused: Vec::new(),
             second_chances: Vec::new(),
+            renewed: Vec::new(),
             provider_attempts: 0,
             refusals: 0,
             waits: 0,
@@ -143,8 +147,12 @@ impl Journey {
         }
         let curable = fault.curable && Instant::now() < self.deadline;
         let within = self.provider_attempts < PROVIDER_ATTEMPTS_MAX && self.refusals < REFUSALS_MAX;
+        let accounts_own = matches!(fault.scope, Scope::Model | Scope::Account);
+        if accounts_own {
+            self.remember(fault.hold, fault.reason, door.now());
+        }
         if !curable || !within {
-            return Err(failed.told);
+            return Err(if accounts_own { no_account(self.earliest, door.now()) } else { failed.told });
         }
         if fault.reason == Reason::UnsupportedModel {
             let news = ModelRefused { gateway: failed.gateway, model: failed.model.clone() };
@@ -152,13 +160,15 @@ impl Journey {
             door.parts.registry.do_send(news);
             self.refused.push(failed.model);
         } else {
-            self.remember(fault.hold, fault.reason, door.now());
-            if fault.hold == Hold::UntilMinted && !self.tried.contains(&account) {
+            if fault.hold == Hold::UntilMinted && !self.renewed.contains(&account) {
+                self.renewed.push(account.clone());
                 self.second_chances.extend(failed.renewable);
             }
             self.tried.push(account);
         }
-        self.last = Some(failed.told);
+        if !accounts_own {
+            self.last = Some(failed.told);
+        }
         Ok(())
     }
 
@@ -211,8 +221,22 @@ fn sooner(one: Option<(Timestamp, Reason)>, other: (Timestamp, Reason)) -> (Time
     one.filter(|one| key(*one) <= key(other)).unwrap_or(other)
 }
 
+/// Returns whether an error is about the gateway or the provider. What is about an account, such as its credit, is told
+/// with the time at which that recovers.
 fn is_upstreams(error: &ApiError) -> bool {
-    matches!(error, ApiError::Provider { .. } | ApiError::Upstream { .. })
+    match error {
+        ApiError::Provider { .. } => true,
+        ApiError::Upstream { reason } => matches!(
+            reason,
+            Reason::GatewayError
+                | Reason::GatewayUnreachable
+                | Reason::CutShort
+                | Reason::Timeout
+                | Reason::ProviderError
+                | Reason::ProviderThrottled
+        ),
+        _ => false,
+    }
 }
 
 pub(super) fn unsupported(model: &str) -> ApiError {

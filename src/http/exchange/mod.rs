@@ -81,7 +81,8 @@ async fn answer(
     open: Open,
 ) -> Result<HttpResponse, ApiError> {
     let scope = client_scope(door, request.headers())?;
-    let body = body::read(request, payload, door.settings().body_bytes_max).await?;
+    let deadline = Instant::now() + door.settings().request_timeout;
+    let body = body::read(request, payload, door.settings().body_bytes_max, deadline).await?;
     let peek = peek(&body).map_err(|error| ApiError::BadRequest {
         message: error.to_string(),
         param: error.param().map(str::to_owned),
@@ -95,7 +96,6 @@ async fn answer(
         return Err(ApiError::NotFound { message });
     };
     let passed = passed(request.headers());
-    let deadline = Instant::now() + door.settings().request_timeout;
     let incoming = Incoming { id, dialect, kind, body, peek, wanted, scope, passed, deadline };
     match kind {
         Kind::Answer => travel(door, incoming, open).await,

@@ -17,6 +17,9 @@ pub const CONTEXT_LENGTH_EXCEEDED: &str = "context_length_exceeded";
 /// The words by which clients of Messages know that a conversation must be shortened.
 const PROMPT_IS_TOO_LONG: &str = "prompt is too long";
 
+/// All the words in which Anthropic says so, in lower case; clients look for either. Source: bodies seen.
+const OVERFLOW_WORDS_OF_MESSAGES: [&str; 2] = [PROMPT_IS_TOO_LONG, "exceed context limit"];
+
 /// The kinds of error that the dialects have words for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ErrorClass {
@@ -120,7 +123,8 @@ impl Report<'_> {
 
     /// Returns the message so that clients of Messages understand an overflow that another API reported.
     fn messages_text(&self) -> String {
-        let says_so = self.message.to_ascii_lowercase().contains(PROMPT_IS_TOO_LONG);
+        let text = self.message.to_ascii_lowercase();
+        let says_so = OVERFLOW_WORDS_OF_MESSAGES.iter().any(|words| text.contains(words));
         if self.code == Some(CONTEXT_LENGTH_EXCEEDED) && !says_so {
             return format!("{PROMPT_IS_TOO_LONG}: {}", self.message);
         }
@@ -321,5 +325,7 @@ mod tests {
         assert!(text(body(Dialect::ChatCompletions, &overflow)).contains("\"code\":\"context_length_exceeded\""));
         let said = Report { message: "Prompt is too long: 5 > 4", ..overflow };
         assert_eq!(text(body(Dialect::Messages, &said)).matches("too long").count(), 1);
+        let said = Report { message: "input length and `max_tokens` exceed context limit: 1 + 2 > 3", ..overflow };
+        assert_eq!(text(body(Dialect::Messages, &said)).matches("too long").count(), 0);
     }
 }

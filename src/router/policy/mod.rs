@@ -163,7 +163,9 @@ impl<'a> Obstacles<'a> {
     }
 
     fn without_grant(&mut self, account: &'a Arc<Snapshot>, now: Timestamp) {
-        if account.renewable && self.renewable.len() < RENEWABLE_MAX {
+        // What the account published about itself is true until its next trial is due: then a request may bring it about.
+        let is_due = account.trouble.as_ref().is_some_and(|trouble| !trouble.holds(now));
+        if (account.renewable || is_due) && self.renewable.len() < RENEWABLE_MAX {
             self.renewable.push(account);
         }
         match &account.trouble {

@@ -43,6 +43,11 @@ pub(crate) fn error_event() -> Bytes {
     wire::event(&error)
 }
 
+/// Returns a delta of the first block's text.
+pub(crate) fn text_delta_event(text: &str) -> Bytes {
+    wire::event(&json!({ "type": "content_block_delta", "index": 0, "delta": { "type": "text_delta", "text": text } }))
+}
+
 fn checked(headers: &HeaderMap, body: &Value, known: &Known, endpoint: check::Endpoint) -> Result<(), Answer> {
     let refuse = |message: &str| {
         let error = json!({ "type": "invalid_request_error", "message": message });

@@ -4,10 +4,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use duopool::app::{self, Mode, Running};
+use duopool::app::{self, Mode, Running, StartError};
 use duopool::config::{Config, Layer};
 use duopool::domain::secret::Secret;
-use duopool::domain::time::SystemClock;
+use duopool::domain::time::{Clock, SystemClock};
 use duopool::simulator::{self, SimulatedAccount, SimulatorHandle};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -25,8 +25,10 @@ pub struct TestApp {
     pub gitlab_url: String,
     simulator: simulator::Running,
     running: Option<Running>,
-    folder: TempDir,
+    /// Kept for as long as duopool runs.
+    _folder: TempDir,
     layer: Layer,
+    clock: Arc<dyn Clock>,
 }
 
 impl TestApp {
@@ -41,10 +43,12 @@ impl TestApp {
 
     /// Starts GitLab with users called `names`, and duopool with an empty pool and `change`d settings.
     pub async fn start(names: &[&str], change: impl FnOnce(&mut Layer)) -> Self {
-        let accounts =
-            (1_u64..).zip(names).map(|(id, name)| SimulatedAccount::new(name, id, &token_of(name))).collect();
-        let settings = simulator::Settings { accounts, ..simulator::Settings::default() };
-        let simulator = simulator::start(settings).await.expect("the simulator starts");
+        Self::start_at(names, Arc::new(SystemClock), change).await
+    }
+
+    /// As [`TestApp::start`], with both sides reading the time from `clock`.
+    pub async fn start_at(names: &[&str], clock: Arc<dyn Clock>, change: impl FnOnce(&mut Layer)) -> Self {
+        let simulator = simulated_at(names, Arc::clone(&clock)).await;
         let folder = tempfile::tempdir().expect("a folder for the data");
         let mut layer = Layer {
             listen: Some("127.0.0.1:0".to_owned()),
@@ -58,15 +62,27 @@ impl TestApp {
         };
         change(&mut layer);
         let (gitlab, gitlab_url) = (simulator.handle.clone(), simulator.url());
-        let running = Some(start(&layer).await);
-        Self { gitlab, gitlab_url, simulator, running, folder, layer }
+        let running = Some(start(&layer, &clock).await.expect("duopool starts"));
+        Self { gitlab, gitlab_url, simulator, running, _folder: folder, layer, clock }
     }
 
     /// Stops duopool, not GitLab, and starts it again on the same data with `change`d settings.
     pub async fn restart(&mut self, change: impl FnOnce(&mut Layer)) {
         self.stop().await;
         change(&mut self.layer);
-        self.running = Some(start(&self.layer).await);
+        self.running = Some(start(&self.layer, &self.clock).await.expect("duopool starts"));
+    }
+
+    /// Stops duopool and tries to start it on the same data with `change`d settings, which are not kept; returns why it
+    /// was refused.
+    pub async fn refused_restart(&mut self, change: impl FnOnce(&mut Layer)) -> StartError {
+        self.stop().await;
+        let mut layer = self.layer.clone();
+        change(&mut layer);
+        match start(&layer, &self.clock).await {
+            Ok(_) => panic!("duopool started"),
+            Err(error) => error,
+        }
     }
 
     /// Stops duopool, not GitLab.
@@ -78,10 +94,31 @@ impl TestApp {
 
     /// Adds the account of GitLab's user `name`, whose label is the name; returns its id.
     pub async fn add(&self, name: &str) -> String {
-        let body = json!({ "base_url": self.gitlab_url, "personal_access_token": token_of(name), "label": name });
-        let answer = self.admin("POST", "/admin/v1/accounts").json(&body).send().await;
+        self.add_with(name, &json!({})).await
+    }
+
+    /// As [`TestApp::add`], with the members of `more` in the order to add it.
+    pub async fn add_with(&self, name: &str, more: &Value) -> String {
+        let answer = self.try_add(name, more).await;
         assert_eq!(answer.status, 201, "{}", answer.text());
         answer.json()["id"].as_str().expect("an id").to_owned()
+    }
+
+    /// As [`TestApp::add_with`], but returns the answer, whatever it is.
+    pub async fn try_add(&self, name: &str, more: &Value) -> Answer {
+        let mut body = json!({ "base_url": self.gitlab_url, "personal_access_token": token_of(name), "label": name });
+        for (member, value) in more.as_object().expect("an object") {
+            body[member] = value.clone();
+        }
+        self.admin("POST", "/admin/v1/accounts").json(&body).send().await
+    }
+
+    /// Waits until no account has a request in flight.
+    pub async fn at_rest(&self) {
+        let list = self.admin("GET", "/admin/v1/accounts").send().await.json();
+        for account in list["accounts"].as_array().expect("a list") {
+            self.account_when(account["label"].as_str().expect("a label"), |account| account["in_flight"] == 0).await;
+        }
     }
 
     /// Returns what the admin API says of the account labelled `name`.
@@ -137,11 +174,6 @@ impl TestApp {
         self.running.as_ref().expect("duopool runs").address()
     }
 
-    /// Returns the folder of duopool's data.
-    pub fn folder(&self) -> &std::path::Path {
-        self.folder.path()
-    }
-
     /// Returns the root of the simulated gateway.
     pub fn gateway_url(&self) -> String {
         self.simulator.gateway_url()
@@ -158,7 +190,18 @@ pub fn token_of(name: &str) -> String {
     format!("glpat-test-{name}-0123456789")
 }
 
-async fn start(layer: &Layer) -> Running {
+/// Starts a GitLab with users called `names`, all of them in good standing.
+pub async fn simulated(names: &[&str]) -> simulator::Running {
+    simulated_at(names, Arc::new(SystemClock)).await
+}
+
+async fn simulated_at(names: &[&str], clock: Arc<dyn Clock>) -> simulator::Running {
+    let accounts = (1_u64..).zip(names).map(|(id, name)| SimulatedAccount::new(name, id, &token_of(name))).collect();
+    let settings = simulator::Settings { accounts, clock, ..simulator::Settings::default() };
+    simulator::start(settings).await.expect("the simulator starts")
+}
+
+async fn start(layer: &Layer, clock: &Arc<dyn Clock>) -> Result<Running, StartError> {
     let config = Config::check(layer).expect("the settings are good");
-    app::start(config, Mode::Private, Arc::new(SystemClock)).await.expect("duopool starts")
+    app::start(config, Mode::Private, Arc::clone(clock)).await
 }

@@ -76,19 +76,7 @@ impl Request {
 
     /// Sends, and returns once the head of the answer is there.
     pub async fn open(self) -> Open {
-        let mut stream = self.begin().await;
-        let mut raw = Vec::new();
-        loop {
-            if let Some(end) = raw.windows(4).position(|window| window == b"\r\n\r\n") {
-                let (status, headers) = head(&raw[..end]);
-                return Open { status, headers, stream, raw: raw.split_off(end + 4) };
-            }
-            assert!(
-                read(&mut stream, &mut raw).await,
-                "the connection closed before an answer: {:?}",
-                String::from_utf8_lossy(&raw)
-            );
-        }
+        Open::on(self.begin().await).await.expect("the connection closed before an answer")
     }
 
     /// Sends, and returns the connection without waiting for anything.
@@ -106,6 +94,20 @@ impl Request {
 }
 
 impl Open {
+    /// Reads the head of an answer; `None` if the connection closes before.
+    pub async fn on(mut stream: TcpStream) -> Option<Self> {
+        let mut raw = Vec::new();
+        loop {
+            if let Some(end) = raw.windows(4).position(|window| window == b"\r\n\r\n") {
+                let (status, headers) = head(&raw[..end]);
+                return Some(Self { status, headers, stream, raw: raw.split_off(end + 4) });
+            }
+            if !read(&mut stream, &mut raw).await {
+                return None;
+            }
+        }
+    }
+
     /// Returns a header's value.
     pub fn header(&self, name: &str) -> Option<&str> {
         find(&self.headers, name)
@@ -122,6 +124,13 @@ impl Open {
     /// Returns the raw bytes so far, chunk sizes and all.
     pub fn so_far(&self) -> String {
         String::from_utf8_lossy(&self.raw).into_owned()
+    }
+
+    /// Reads until the other side closes the connection, for answers that are too long to be looked at as they come.
+    pub async fn until_closed(mut self) -> Answer {
+        while read(&mut self.stream, &mut self.raw).await {}
+        let (body, complete) = dechunk(&self.raw);
+        Answer { status: self.status, headers: self.headers, body, complete }
     }
 
     /// Reads the rest. The connection must be one that closes, or the answer one that tells its length.
@@ -217,8 +226,8 @@ fn dechunk(mut raw: &[u8]) -> (Vec<u8>, bool) {
 
 /// Reads some more; `false` at the end.
 async fn read(stream: &mut TcpStream, into: &mut Vec<u8>) -> bool {
-    match timeout(PATIENCE, stream.read_buf(into)).await {
-        Ok(result) => result.is_ok_and(|count| count > 0),
-        Err(_elapsed) => panic!("no more bytes within {PATIENCE:?}: {}", String::from_utf8_lossy(into)),
-    }
+    let Ok(result) = timeout(PATIENCE, stream.read_buf(into)).await else {
+        panic!("no more bytes within {PATIENCE:?}: {}", String::from_utf8_lossy(into))
+    };
+    result.is_ok_and(|count| count > 0)
 }

@@ -1,7 +1,14 @@
 //! What every test stands on: a simulated GitLab, duopool in front of it, and a client that reads what comes.
 
 mod app;
+pub mod ask;
 mod client;
+pub mod gateway;
+mod process;
+pub mod requests;
+pub mod said;
+pub mod told;
 
-pub use app::{ADMIN_KEY, TestApp};
+pub use app::{ADMIN_KEY, TestApp, simulated, token_of};
 pub use client::{Answer, Event, Open, Request};
+pub use process::{Machine, Started, contents};

@@ -57,7 +57,10 @@ fn first(state: &mut State, effect: &Effect, from: Timestamp, within: Duration, 
 }
 
 fn answers(effects: Vec<Effect>) -> Vec<Result<Generation, Block>> {
-    let answer = |effect| if let Effect::Answer(answer) = effect { Some(answer) } else { None };
+    let answer = |effect| match effect {
+        Effect::Reply(answer) | Effect::Answer(answer) => Some(answer),
+        Effect::Mint | Effect::Discover | Effect::Publish => None,
+    };
     effects.into_iter().filter_map(answer).collect()
 }
 
@@ -140,7 +143,7 @@ fn who_waits_gets_the_new_grant_or_the_reason_why_there_is_none() {
     assert_eq!(effects, [Effect::Publish, Effect::Answer(Ok(generation(2)))]);
     // Whoever still holds the old one is told at once that there is a newer one.
     let effects = state.step(Event::RenewalWanted(Some(generation(1))), NOW, rng);
-    assert_eq!(effects, [Effect::Answer(Ok(generation(2)))]);
+    assert_eq!(effects, [Effect::Reply(Ok(generation(2)))]);
 
     state.step(Event::RenewalWanted(Some(generation(2))), NOW, rng);
     let answer = answers(state.step(Event::MintFailed(mint_fault()), NOW, rng)).remove(0);
@@ -149,6 +152,18 @@ fn who_waits_gets_the_new_grant_or_the_reason_why_there_is_none() {
     assert!(!state.is_renewable(NOW));
     let answer = answers(state.step(Event::RenewalWanted(Some(generation(2))), NOW, rng)).remove(0);
     assert_eq!(answer.unwrap_err().reason, Reason::MintFailed);
+}
+
+#[test]
+fn an_operator_who_waits_for_a_new_grant_is_not_told_of_the_old_one() {
+    let rng = &mut rng(0);
+    let mut state = minted(rng);
+    assert_eq!(state.step(Event::RenewalWanted(None), NOW, rng), [Effect::Mint, Effect::Publish]);
+    // A worker with a stale table asks, and is the only one who gets an answer.
+    let effects = state.step(Event::RenewalWanted(Some(generation(0))), NOW, rng);
+    assert_eq!(effects, [Effect::Reply(Ok(generation(1)))]);
+    let effects = state.step(Event::Minted(grant(2, NOW + HOUR)), NOW, rng);
+    assert!(effects.contains(&Effect::Answer(Ok(generation(2)))));
 }
 
 #[test]

@@ -82,16 +82,19 @@ impl World {
                 assert!(!self.listing, "{what}: two listings in flight");
                 self.listing = true;
             }
-            Effect::Answer(Ok(generation)) => {
+            Effect::Reply(Ok(generation)) | Effect::Answer(Ok(generation)) => {
                 let grant = self.state.grant().unwrap();
                 assert!(
                     grant.generation == *generation && grant.is_usable(self.now),
                     "{what}: a bad grant was promised"
                 );
-                self.waiting = 0;
             }
-            Effect::Answer(Err(_)) => self.waiting = 0,
-            Effect::Publish => {}
+            Effect::Reply(Err(_)) | Effect::Answer(Err(_)) | Effect::Publish => {}
+        }
+        match effect {
+            Effect::Reply(_) => self.waiting -= 1,
+            Effect::Answer(_) => self.waiting = 0,
+            Effect::Mint | Effect::Discover | Effect::Publish => {}
         }
     }
 

@@ -1,26 +1,24 @@
 //! The actor of one account: turns messages into events, asks [`State`] what to do, and does it.
 
+mod handlers;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::{
-    Actor, ActorContext, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, Recipient, ResponseFuture,
-    WrapFuture,
-};
+use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Context, Message, Recipient, WrapFuture};
 use futures::channel::oneshot;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use tracing::{debug, error, info, warn};
 
-use crate::account::api::{Block, Describe, Desk, Discover, News, Renew, Retire, Snapshot, SnapshotChanged, Test};
+use crate::account::api::{Block, Desk, Snapshot, SnapshotChanged};
 use crate::account::lease::Gauge;
 use crate::account::login::probe_model;
 use crate::account::minting::{self, GatewayChoice, Mint};
 use crate::account::state::{Effect, Event, State};
-use crate::account::view::{AccountView, Finding, Signs, TestReport, Trouble};
+use crate::account::view::{AccountView, Signs, Trouble};
 use crate::domain::catalogue::Catalogue;
 use crate::domain::endpoint::{GatewayUrl, InstanceUrl};
-use crate::domain::fault::Reason;
 use crate::domain::id::Generation;
 use crate::domain::model::ModelName;
 use crate::domain::secret::Secret;
@@ -31,7 +29,7 @@ use crate::gitlab::gateway::Grant;
 use crate::gitlab::models::{self, Available};
 use crate::gitlab::rest::Session;
 use crate::gitlab::upstream::Upstream;
-use crate::gitlab::{error::Call, error::classify, identity};
+use crate::gitlab::{error::Call, error::classify};
 use crate::store::{AccountRecord, Credential, GrantRecord, GrantSource, PutAccount, PutGrant, StoreActor};
 
 /// How often deadlines are compared with wall time. Short, so that a laptop that wakes up renews at once.
@@ -70,6 +68,9 @@ impl Office {
     }
 }
 
+/// Somebody who waits for a renewal.
+type Waiter = oneshot::Sender<Result<Generation, Block>>;
+
 /// The owner of one account.
 pub(crate) struct AccountActor {
     office: Office,
@@ -82,7 +83,7 @@ pub(crate) struct AccountActor {
     completion_model: Option<String>,
     /// What the login that brought the account has minted.
     first: Option<Mint>,
-    waiting: Vec<oneshot::Sender<Result<Generation, Block>>>,
+    waiting: Vec<Waiter>,
     listing: Vec<oneshot::Sender<()>>,
 }
 
@@ -133,12 +134,33 @@ impl AccountActor {
                 Effect::Mint => self.mint(ctx),
                 Effect::Discover => self.discover(ctx),
                 Effect::Publish => self.office.registry.do_send(SnapshotChanged(Arc::new(self.snapshot(ctx)))),
-                Effect::Answer(answer) => self.waiting.drain(..).for_each(|waiter| {
-                    // A waiter that has left needs no answer.
-                    drop(waiter.send(answer.clone()));
-                }),
+                Effect::Reply(answer) => {
+                    let asker = self.waiting.pop().into_iter().collect();
+                    self.answer(asker, answer, ctx);
+                }
+                Effect::Answer(answer) => {
+                    let waiting = std::mem::take(&mut self.waiting);
+                    self.answer(waiting, answer, ctx);
+                }
             }
         }
+    }
+
+    /// Answers those who wait for a renewal, once its outcome is published: they go on to choose from the table.
+    fn answer(&mut self, waiting: Vec<Waiter>, answer: Result<Generation, Block>, ctx: &mut Context<Self>) {
+        if waiting.is_empty() {
+            return;
+        }
+        let publishing = self.office.registry.send(SnapshotChanged(Arc::new(self.snapshot(ctx))));
+        let answering = async move {
+            // Without a registry the server is stopping, and any answer will do.
+            publishing.await.unwrap_or_default();
+            for waiter in waiting {
+                // A waiter that has left needs no answer.
+                drop(waiter.send(answer.clone()));
+            }
+        };
+        ctx.spawn(answering.into_actor(self));
     }
 
     fn snapshot(&self, ctx: &Context<Self>) -> Snapshot {
@@ -388,123 +410,5 @@ impl Actor for AccountActor {
             self.event(Event::Tick, ctx);
         }
         self.office.registry.do_send(SnapshotChanged(Arc::new(self.snapshot(ctx))));
-    }
-}
-
-impl Handler<News> for AccountActor {
-    type Result = ();
-
-    fn handle(&mut self, news: News, ctx: &mut Self::Context) {
-        match news {
-            News::Succeeded { model } => self.event(Event::Succeeded(model), ctx),
-            News::Failed { generation, model, fault } => {
-                if fault.reason != Reason::BadRequest {
-                    debug!(account.id = %self.record.id, model.id = %model, reason = ?fault.reason, "a request on account `{}` failed", self.record.id);
-                }
-                self.event(Event::Failed { generation, model, fault }, ctx);
-            }
-        }
-    }
-}
-
-impl Handler<Renew> for AccountActor {
-    type Result = ResponseFuture<Result<Generation, Block>>;
-
-    fn handle(&mut self, wish: Renew, ctx: &mut Self::Context) -> Self::Result {
-        let (answer, answered) = oneshot::channel();
-        self.waiting.push(answer);
-        self.event(Event::RenewalWanted(wish.than), ctx);
-        let now = self.office.clock.now();
-        Box::pin(async move {
-            // The actor was stopped meanwhile: the account is gone.
-            answered.await.unwrap_or(Err(Block { reason: Reason::GrantMissing, since: now, until: now, attempts: 1 }))
-        })
-    }
-}
-
-impl Handler<Describe> for AccountActor {
-    type Result = actix::MessageResult<Describe>;
-
-    fn handle(&mut self, _: Describe, _: &mut Self::Context) -> Self::Result {
-        actix::MessageResult(self.describe(self.office.clock.now()))
-    }
-}
-
-impl Handler<Discover> for AccountActor {
-    type Result = ResponseFuture<()>;
-
-    fn handle(&mut self, _: Discover, ctx: &mut Self::Context) -> Self::Result {
-        let (answer, answered) = oneshot::channel();
-        self.listing.push(answer);
-        self.discover(ctx);
-        Box::pin(async move { answered.await.unwrap_or_default() })
-    }
-}
-
-impl Handler<Test> for AccountActor {
-    type Result = ResponseFuture<TestReport>;
-
-    fn handle(&mut self, _: Test, _: &mut Self::Context) -> Self::Result {
-        let (office, instance, token) = (self.office.clone(), self.record.instance.clone(), self.token());
-        let grant = self.state.grant().cloned();
-        Box::pin(async move {
-            let session = Session { upstream: &office.upstream, instance: &instance, token: &token };
-            let token = identity::of_token(session, office.clock.now()).await.map(|_| ());
-            let mut findings = vec![finding("token", "GitLab accepts the token", token)];
-            if let (true, Some(grant)) = (findings[0].ok, grant) {
-                let counted = minting::count_tokens(&office.upstream, &grant, &probe_model(&office.catalogue)).await;
-                findings.push(finding("gateway", "the AI gateway accepts the credential", counted));
-            } else if findings[0].ok {
-                findings.push(finding("gateway", "", Err(missing())));
-            }
-            TestReport { ok: findings.iter().all(|finding| finding.ok), findings }
-        })
-    }
-}
-
-fn missing() -> CallError {
-    use crate::domain::fault::{Fault, Hold, Scope};
-    let fault = Fault { scope: Scope::Account, reason: Reason::GrantMissing, hold: Hold::None, curable: true };
-    CallError { fault, status: None, note: String::new() }
-}
-
-fn finding(check: &str, fine: &str, result: Result<(), CallError>) -> Finding {
-    let (ok, message, fix) = match result {
-        Ok(()) => (true, fine.to_owned(), String::new()),
-        Err(error) => (false, error.to_string(), error.fault.reason.fix().to_owned()),
-    };
-    Finding { check: check.to_owned(), ok, message, fix }
-}
-
-impl Handler<Relogin> for AccountActor {
-    type Result = actix::ResponseActFuture<Self, Result<(), crate::store::StoreError>>;
-
-    fn handle(&mut self, login: Relogin, _: &mut Self::Context) -> Self::Result {
-        let mut record = self.record.clone();
-        record.credential = login.credential;
-        record.credential_generation = record.credential_generation.next();
-        record.username = login.username;
-        record.gateway_url = login.gateway_url.or(record.gateway_url);
-        let saving = self.office.store.send(PutAccount(record.clone()));
-        // Stored first: a token that only memory knows would be lost with the process.
-        let saved = saving.into_actor(self).map(move |result, actor, ctx| {
-            match result {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => return Err(error),
-                Err(_) => return Err(crate::store::StoreError::NoSuchAccount(record.id)),
-            }
-            actor.record = record;
-            actor.adopt(&login.mint, ctx);
-            Ok(())
-        });
-        Box::pin(saved)
-    }
-}
-
-impl Handler<Retire> for AccountActor {
-    type Result = ();
-
-    fn handle(&mut self, _: Retire, ctx: &mut Self::Context) {
-        ctx.stop();
     }
 }

@@ -1,0 +1,38 @@
+//! One cheap check of an account, on an operator's word: the token at GitLab, the credential at the gateway.
+
+use crate::account::minting;
+use crate::account::view::{Finding, TestReport};
+use crate::domain::fault::{Fault, Hold, Reason, Scope};
+use crate::domain::model::ModelName;
+use crate::domain::time::Timestamp;
+use crate::gitlab::error::CallError;
+use crate::gitlab::gateway::Grant;
+use crate::gitlab::identity;
+use crate::gitlab::rest::Session;
+
+/// Checks the token of `session`, and `grant` with a token count on `probe`. Nothing of it is billed.
+pub(super) async fn run(session: Session<'_>, grant: Option<&Grant>, probe: &ModelName, now: Timestamp) -> TestReport {
+    let token = identity::of_token(session, now).await.map(|_| ());
+    let mut findings = vec![finding("token", "GitLab accepts the token", token)];
+    if findings[0].ok {
+        let counted = match grant {
+            Some(grant) => minting::count_tokens(session.upstream, grant, probe).await,
+            None => Err(missing()),
+        };
+        findings.push(finding("gateway", "the AI gateway accepts the credential", counted));
+    }
+    TestReport { ok: findings.iter().all(|finding| finding.ok), findings }
+}
+
+fn missing() -> CallError {
+    let fault = Fault { scope: Scope::Account, reason: Reason::GrantMissing, hold: Hold::None, curable: true };
+    CallError { fault, status: None, note: String::new() }
+}
+
+fn finding(check: &str, fine: &str, result: Result<(), CallError>) -> Finding {
+    let (ok, message, fix) = match result {
+        Ok(()) => (true, fine.to_owned(), String::new()),
+        Err(error) => (false, error.to_string(), error.fault.reason.fix().to_owned()),
+    };
+    Finding { check: check.to_owned(), ok, message, fix }
+}
