@@ -128,7 +128,8 @@ impl ApiError {
                     .to_owned()
             }
             Self::Busy => "every GitLab account in the pool is at its limit of concurrent requests".to_owned(),
-            Self::Upstream { reason } => format!("the request failed upstream: {reason}"),
+            // The last words are OpenAI's own: OpenCode 1.18 reads in them whether to send a broken stream's request again.
+            Self::Upstream { reason } => format!("the request failed upstream: {reason}; you can retry your request"),
             Self::Stopping => "the server is shutting down; try again in a moment".to_owned(),
             Self::Internal => {
                 "duopool failed to handle the request; its log has the details under this request id".to_owned()

@@ -111,14 +111,18 @@ pub(crate) fn cached_tokens(input_tokens: u64) -> u64 {
     if input_tokens < 1_024 { 0 } else { input_tokens / 2 / 128 * 128 }
 }
 
-/// Returns the event with which Responses ends a stream that it cannot go on with.
+/// Returns the event with which Responses ends a stream that it cannot go on with: nested, as it really comes, not flat as
+/// the API reference has it. Source: an event captured in Effect #7262.
 pub(crate) fn responses_error_event(sequence_number: usize) -> Bytes {
     let error = json!({
         "type": "error",
         "sequence_number": sequence_number,
-        "code": "server_error",
-        "message": "The server had an error while processing your request. Sorry about that!",
-        "param": null,
+        "error": {
+            "type": "server_error",
+            "code": "server_error",
+            "message": "The server had an error while processing your request. Sorry about that!",
+            "param": null,
+        },
     });
     Bytes::from(format!("event: error\ndata: {error}\n\n"))
 }

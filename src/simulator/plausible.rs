@@ -8,8 +8,11 @@ use crate::simulator::json;
 const DEPTH_MAX: usize = 12;
 /// Characters of the prompt that a string mentions.
 const MENTION_CHARS_MAX: usize = 60;
-/// Where a simulated model writes.
+/// Where a simulated model writes if the prompt names no file of its kind.
 const FILE: &str = "/tmp/duopool-demo.txt";
+/// How the name of a file must begin for a simulated model to write to it: it takes any prompt that names a file for an
+/// order to write there, and so must never touch a file that is somebody's own.
+const FILE_PREFIX: &str = "duopool-";
 
 /// Properties that are filled in even where the schema does not require them, since a tool is of no use without.
 const USEFUL: [&str; 8] = ["file_path", "filePath", "path", "content", "command", "cmd", "input", "query"];
@@ -31,7 +34,8 @@ pub(crate) fn value(schema: &Value, prompt: &str) -> Value {
 pub(crate) fn raw_input(name: &str, prompt: &str) -> String {
     let mention = mention(prompt);
     if name.contains("patch") {
-        return format!("*** Begin Patch\n*** Add File: duopool-demo.txt\n+{mention}\n*** End Patch\n");
+        let file = named_file(prompt).unwrap_or("duopool-demo.txt");
+        return format!("*** Begin Patch\n*** Add File: {file}\n+{mention}\n*** End Patch\n");
     }
     format!("// {mention}\n")
 }
@@ -39,6 +43,22 @@ pub(crate) fn raw_input(name: &str, prompt: &str) -> String {
 fn mention(prompt: &str) -> String {
     let line = prompt.split_whitespace().collect::<Vec<_>>().join(" ");
     json::beginning(&line, MENTION_CHARS_MAX).to_owned()
+}
+
+/// Returns the file that a prompt names and a simulated model may write to.
+fn named_file(prompt: &str) -> Option<&str> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '.' | '_' | '-');
+    let paths = prompt.split(|c| !is_plain(c)).map(|path| path.trim_end_matches('.'));
+    paths.filter(|path| !path.contains("..")).find(|path| {
+        let name = path.rsplit('/').next().unwrap_or_default();
+        name.len() > FILE_PREFIX.len() && name.starts_with(FILE_PREFIX)
+    })
+}
+
+/// Returns a command that says hello, into the file that the prompt names if it names one.
+fn command(prompt: &str) -> String {
+    const HELLO: &str = "echo 'hello from the simulator'";
+    named_file(prompt).map_or_else(|| HELLO.to_owned(), |file| format!("{HELLO} > {file}"))
 }
 
 struct Builder<'a> {
@@ -94,8 +114,8 @@ impl Builder<'_> {
     fn string(&self, schema: &Value, property: &str) -> String {
         let mention = mention(self.prompt);
         let text = match property {
-            "file_path" | "filePath" | "path" | "filename" => FILE.to_owned(),
-            "command" | "cmd" => "echo 'hello from the simulator'".to_owned(),
+            "file_path" | "filePath" | "path" | "filename" => named_file(self.prompt).unwrap_or(FILE).to_owned(),
+            "command" | "cmd" => command(self.prompt),
             "content" => format!("Written by a simulated model: {mention}\n"),
             "url" | "uri" => "https://example.com/".to_owned(),
             "input" | "patch" | "patchText" => raw_input(self.name, self.prompt),
@@ -160,6 +180,23 @@ mod tests {
         assert_eq!(made["file_path"], FILE);
         assert_eq!(made["command"], "echo 'hello from the simulator'");
         assert_eq!(made["content"], "Written by a simulated model: write a file\n");
+    }
+
+    #[test]
+    fn a_file_that_the_prompt_names_is_written_if_it_is_of_ours() {
+        let schema = json!({ "type": "object", "properties": { "path": {}, "cmd": {} } });
+        let made = |prompt: &str| {
+            let made = arguments(&schema, "Write", prompt);
+            (made["path"].clone(), made["cmd"].clone())
+        };
+        let ours =
+            (json!("/home/ada/duopool-x.txt"), json!("echo 'hello from the simulator' > /home/ada/duopool-x.txt"));
+        assert_eq!(made("write the file `/home/ada/duopool-x.txt`."), ours);
+        let own = (json!(FILE), json!("echo 'hello from the simulator'"));
+        for foreign in ["/etc/passwd", "duopool-", "/srv/duopool-data/key", "/srv/../duopool-x", "duopool.toml"] {
+            assert_eq!(made(&format!("write the file {foreign}")), own, "{foreign}");
+        }
+        assert!(raw_input("apply_patch", "patch duopool-y.txt").contains("*** Add File: duopool-y.txt\n"));
     }
 
     #[test]

@@ -88,7 +88,10 @@ async fn a_stream_that_is_cut_after_content_ends_in_an_error_event() {
     for (path, body, call) in ways() {
         app.gitlab.clear_rules();
         app.gitlab.add_rule(Rule::always(Effect::Cut { after: 5 }).on(call));
-        assert_failed_openly(path, &app.ask(path, &body).await);
+        let answer = app.ask(path, &body).await;
+        assert_failed_openly(path, &answer);
+        // The words on which OpenCode sends the request again.
+        assert!(answer.text().contains("you can retry your request"), "{}", answer.text());
     }
     app.at_rest().await;
 }

@@ -144,21 +144,21 @@ pub fn body(dialect: Dialect, report: &Report<'_>) -> Vec<u8> {
 ///
 /// Messages: `event: error`. Chat Completions: a chunk with `error` and no `[DONE]`. Responses: `event: error` and then
 /// `response.failed`, the pair that `OpenAI` itself sends: SDKs raise the first, while Codex takes a stream without the
-/// second for a broken connection. `sequence_number` is that of the first event; `StreamWatch::events` knows it. The
-/// id in `response.failed` is made from the request's: the real one is not known where a stream passes through.
+/// second for a broken connection. The first tells everything twice: beside its type, as `OpenAI`'s reference and SDK
+/// types have it, and under `error`, as `OpenAI` really sends it and without which the openai SDK 3.54 raises nothing
+/// (reported in openai-dotnet #881, Effect #7262). `sequence_number` is that of the first event; `StreamWatch::events`
+/// knows it. The id in `response.failed` is made from the request's: the real one is not known where a stream passes
+/// through.
 pub fn event(dialect: Dialect, report: &Report<'_>, sequence_number: u64) -> Vec<u8> {
     let mut out = Vec::with_capacity(512);
     match dialect {
         Dialect::Messages => sse::write_event(&mut out, Some("error"), &body(dialect, report)),
         Dialect::ChatCompletions => sse::write_event(&mut out, None, &body(dialect, report)),
         Dialect::Responses => {
-            let error = ResponsesError {
-                kind: "error",
-                code: report.code.unwrap_or_else(|| report.class.response_code()),
-                message: report.message,
-                param: report.param,
-                sequence_number,
-            };
+            let code = report.code.unwrap_or_else(|| report.class.response_code());
+            let Report { message, param, .. } = *report;
+            let inner = OpenAiError { message, kind: report.class.openai_type(), param, code: Some(code) };
+            let error = ResponsesError { kind: "error", code, message, param, sequence_number, error: inner };
             sse::write_event(&mut out, Some("error"), &json::to_vec(&error));
             let failed = ResponseFailed {
                 kind: "response.failed",
@@ -230,6 +230,7 @@ struct ResponsesError<'a> {
     message: &'a str,
     param: Option<&'a str>,
     sequence_number: u64,
+    error: OpenAiError<'a>,
 }
 
 #[derive(Serialize)]
@@ -311,7 +312,7 @@ mod tests {
         insta::assert_snapshot!(text(event(Dialect::ChatCompletions, &report(ErrorClass::Overloaded), 0)), @r#"data: {"error":{"message":"it \"broke\"","type":"server_error","param":"a.b","code":null},"request_id":"req_1"}"#);
         insta::assert_snapshot!(text(event(Dialect::Responses, &report(ErrorClass::Overloaded), 7)), @r#"
         event: error
-        data: {"type":"error","code":"server_error","message":"it \"broke\"","param":"a.b","sequence_number":7}
+        data: {"type":"error","code":"server_error","message":"it \"broke\"","param":"a.b","sequence_number":7,"error":{"message":"it \"broke\"","type":"server_error","param":"a.b","code":"server_error"}}
 
         event: response.failed
         data: {"type":"response.failed","sequence_number":8,"response":{"id":"resp_req_1","object":"response","status":"failed","error":{"code":"server_error","message":"it \"broke\""},"output":[]}}
