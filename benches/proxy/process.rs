@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
@@ -17,6 +17,9 @@ const START_TRIES: u32 = 100;
 const TRY_EVERY: Duration = Duration::from_millis(50);
 const STOP_MAX: u32 = 400;
 
+/// The duopool of this build.
+pub(crate) const OWN: &str = env!("CARGO_BIN_EXE_duopool");
+
 /// A proxy that runs, and its children.
 pub(crate) struct Process {
     pub(crate) address: SocketAddr,
@@ -28,18 +31,21 @@ pub(crate) struct Process {
 
 /// How duopool is started.
 pub(crate) struct Duopool<'a> {
+    pub(crate) binary: &'a Path,
     pub(crate) cores: &'a str,
     pub(crate) workers: u32,
     pub(crate) settings: &'a [(&'a str, &'a str)],
 }
 
 impl Process {
-    /// Starts the duopool of this build.
+    /// Starts a duopool.
     pub(crate) fn duopool(how: &Duopool<'_>) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let log = fs::File::create(folder.path().join("log")).expect("a log file");
         let mut child = Command::new("taskset")
-            .args(["-c", how.cores, env!("CARGO_BIN_EXE_duopool"), "serve", "--listen", "127.0.0.1:0"])
+            .args(["-c", how.cores])
+            .arg(how.binary)
+            .args(["serve", "--listen", "127.0.0.1:0"])
             .env("DUOPOOL_DATA_DIR", folder.path().join("data"))
             .env("DUOPOOL_WORKERS", how.workers.to_string())
             .env("DUOPOOL_ADMIN_KEY", ADMIN_KEY)
@@ -67,10 +73,9 @@ impl Process {
         // The port is free again at once; nobody else on this machine takes one in between.
         let address = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port");
         let path = folder.path().display();
-        let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-            .iter()
+        let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
             .map(|kind| format!("{kind}_temp_path {path}/{kind};\n"))
-            .collect();
+            .concat();
         let config = format!(
             "daemon off; worker_processes {workers}; worker_rlimit_nofile {files}; pid {path}/pid; error_log stderr crit;\n\
              events {{ worker_connections {connections}; multi_accept on; }}\n\
@@ -93,14 +98,14 @@ impl Process {
             .stderr(log)
             .spawn()
             .expect("nginx starts");
+        let process = Self { address, child, _stdout: None, folder };
         for _ in 0..START_TRIES {
             if TcpStream::connect(address).is_ok() {
-                return Self { address, child, _stdout: None, folder };
+                return process;
             }
             std::thread::sleep(TRY_EVERY);
         }
-        let log = fs::read_to_string(folder.path().join("log")).unwrap_or_default();
-        unreachable!("nginx does not listen: {log}");
+        unreachable!("nginx does not listen: {}", process.log());
     }
 
     /// Returns what it logged.
@@ -127,7 +132,7 @@ impl Process {
 
     /// Returns the CPU time used so far by all threads that live, in nanoseconds.
     pub(crate) fn cpu(&self) -> u64 {
-        let threads = self.family().into_iter().flat_map(|path| fs::read_dir(path.join("task")).ok());
+        let threads = self.family().into_iter().filter_map(|path| fs::read_dir(path.join("task")).ok());
         let stats = threads.flat_map(Iterator::flatten).filter_map(|thread| {
             let text = fs::read_to_string(thread.path().join("schedstat")).ok()?;
             text.split(' ').next()?.parse::<u64>().ok()
@@ -153,7 +158,7 @@ impl Process {
     /// Asks duopool's admin API, and returns status and answer.
     pub(crate) async fn admin(&self, method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
         let method = awc::http::Method::from_bytes(method.as_bytes()).expect("a method");
-        let client = awc::Client::builder().timeout(Duration::from_secs(60)).finish();
+        let client = awc::Client::builder().timeout(Duration::from_mins(1)).finish();
         let request = client.request(method, format!("http://{}{path}", self.address)).bearer_auth(ADMIN_KEY);
         let sent = match body {
             Some(body) => request.send_json(body).await,

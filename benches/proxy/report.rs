@@ -10,7 +10,7 @@ use crate::load::Sample;
 const GO_REVERSE_PROXY: f64 = 12_100.0;
 const LITELLM: f64 = 101.0;
 
-const TARGETS: [&str; 3] = ["direct", "nginx", "duopool"];
+const TARGETS: [&str; 4] = ["direct", "nginx", "duopool", "before"];
 
 /// What is wanted of one number.
 struct Goal {
@@ -61,24 +61,27 @@ impl Goal {
 
 /// Prints everything; returns whether every goal that must be met is. `micro` is the folder of criterion's results.
 pub(crate) fn print(results: &mut Results, micro: Option<&Path>) -> bool {
-    println!("\n| measured | direct | nginx | duopool |\n|---|---|---|---|");
-    row(results, "JSON 2 KB, 64 connections: requests/s", |s| format!("{:.0}", s.rate()), Load::Json64);
-    row(results, "· CPU of the proxy, us/request", cpu, Load::Json64);
-    row(results, "· p50 / p99, us", quantiles, Load::Json64);
-    row(results, "JSON 2 KB, 1 connection: p50 / p99, us", quantiles, Load::Json1);
-    row(results, "100 KB request body: CPU, us/request", cpu, Load::Body100Kb);
-    row(results, "· p50 / p99, us", quantiles, Load::Body100Kb);
-    row(results, "1 MB request body: CPU, us/request", cpu, Load::Body1Mb);
-    row(results, "· p50 / p99, us", quantiles, Load::Body1Mb);
-    row(results, "100 streams, an event every 5 ms: CPU, us/event", cpu, Load::Paced);
-    row(results, "· delay of an event p50 / p99, us", quantiles, Load::Paced);
-    row(results, "the same, translated: CPU, us/event", cpu, Load::Translated);
-    row(results, "· delay of an event p50 / p99, us", quantiles, Load::Translated);
-    row(results, "first event p50 / p99, us", quantiles, Load::FirstEvent);
-    row(results, "16 streams at full speed: events/s", |s| format!("{:.0}", s.rate()), Load::FullSpeed);
-    row(results, "· CPU, us/event", cpu, Load::FullSpeed);
-    row(results, "· events/s with 2 workers on both cores", |s| format!("{:.0}", s.rate()), Load::FullSpeed2Cores);
-    row(results, "client's hang-up to upstream's close p50 / max, us", p50_max, Load::HangUp);
+    let with_before = results.samples.keys().any(|(_, target)| *target == "before");
+    let targets = if with_before { &TARGETS[..] } else { &TARGETS[..3] };
+    println!("\n| measured | {} |\n|---|{}", targets.join(" | "), "---|".repeat(targets.len()));
+    let mut row = |name: &str, show: fn(&mut Sample) -> String, load| self::row(results, targets, name, show, load);
+    row("JSON 2 KB, 64 connections: requests/s", rate, Load::Json64);
+    row("· CPU of the proxy, us/request", cpu, Load::Json64);
+    row("· p50 / p99, us", quantiles, Load::Json64);
+    row("JSON 2 KB, 1 connection: p50 / p99, us", quantiles, Load::Json1);
+    row("100 KB request body: CPU, us/request", cpu, Load::Body100Kb);
+    row("· p50 / p99, us", quantiles, Load::Body100Kb);
+    row("1 MB request body: CPU, us/request", cpu, Load::Body1Mb);
+    row("· p50 / p99, us", quantiles, Load::Body1Mb);
+    row("100 streams, an event every 5 ms: CPU, us/event", cpu, Load::Paced);
+    row("· delay of an event p50 / p99, us", quantiles, Load::Paced);
+    row("the same, translated: CPU, us/event", cpu, Load::Translated);
+    row("· delay of an event p50 / p99, us", quantiles, Load::Translated);
+    row("first event p50 / p99, us", quantiles, Load::FirstEvent);
+    row("16 streams at full speed: events/s", rate, Load::FullSpeed);
+    row("· CPU, us/event", cpu, Load::FullSpeed);
+    row("· events/s with 2 workers on both cores", rate, Load::FullSpeed2Cores);
+    row("client's hang-up to upstream's close p50 / max, us", p50_max, Load::HangUp);
     let memory = |name: &str| results.memory.get(name).copied().unwrap_or_default();
     let (nginx, own) = (memory("nginx"), memory("duopool"));
     println!("| RSS idle, MB | - | {:.1} | {:.1} |", nginx.idle, own.idle);
@@ -94,10 +97,14 @@ pub(crate) fn print(results: &mut Results, micro: Option<&Path>) -> bool {
     goals.iter().map(Goal::print).fold(true, |all, met| all & met)
 }
 
-fn row(results: &mut Results, name: &str, show: impl Fn(&mut Sample) -> String, load: Load) {
-    let mut cell = |target| results.samples.get_mut(&(load, target)).map_or_else(|| "-".to_owned(), &show);
-    let cells = TARGETS.map(&mut cell);
+fn row(results: &mut Results, targets: &[&'static str], name: &str, show: fn(&mut Sample) -> String, load: Load) {
+    let mut cell = |target| results.samples.get_mut(&(load, target)).map_or_else(|| "-".to_owned(), show);
+    let cells: Vec<String> = targets.iter().map(|target| cell(target)).collect();
     println!("| {name} | {} |", cells.join(" | "));
+}
+
+fn rate(sample: &mut Sample) -> String {
+    format!("{:.0}", sample.rate())
 }
 
 fn cpu(sample: &mut Sample) -> String {

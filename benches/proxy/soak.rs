@@ -5,6 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use rand::{RngExt, SeedableRng};
 use tokio::time::{Instant, interval, sleep, timeout};
 
 use crate::client::{Client, request};
-use crate::process::{CLIENT_KEY, Duopool, Process};
+use crate::process::{CLIENT_KEY, Duopool, OWN, Process};
 
 const ACCOUNTS: u64 = 6;
 const READERS: u64 = 32;
@@ -31,7 +32,7 @@ const SAMPLE_EVERY: Duration = Duration::from_secs(2);
 const LARGE_MODEL: &str = "claude-opus-4-8";
 const LARGE_EVENTS: usize = 20_000;
 /// Longest wait for one answer, far above duopool's own limits as they are set here.
-const ANSWER_MAX: Duration = Duration::from_secs(60);
+const ANSWER_MAX: Duration = Duration::from_mins(1);
 /// duopool does not use a connection that was idle for 15 s, and closes it at the next request.
 const POOL_EXPIRES: Duration = Duration::from_secs(17);
 /// Memory may differ by this between the warm process and the end: allocators keep some of what they got.
@@ -48,7 +49,8 @@ struct Seen {
     told_errors: u64,
     /// Streams that ended without their last event and without an error: there must be none.
     torn: u64,
-    broken_connections: u64,
+    /// What ended an exchange other than an answer, and how often.
+    breaks: BTreeMap<String, u64>,
 }
 
 /// What the tasks of the soak share.
@@ -88,7 +90,8 @@ pub(crate) async fn run(time: Duration) -> bool {
         ("GITLAB_AI_GATEWAY_URL", &gitlab.gateway_url()),
         ("DUOPOOL_LOG", "error"),
     ];
-    let process = Rc::new(Process::duopool(&Duopool { cores: "0,1", workers: 2, settings: &settings }));
+    let process =
+        Rc::new(Process::duopool(&Duopool { binary: Path::new(OWN), cores: "0,1", workers: 2, settings: &settings }));
     for id in 1..=ACCOUNTS {
         process.add_account(&gitlab.url(), &token(id), None).await;
     }
@@ -176,7 +179,7 @@ fn traffic(scene: &Rc<Scene>) -> Vec<actix_web::rt::task::JoinHandle<()>> {
     tasks
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 enum Role {
     /// To the end, and the next one on the same connection.
     Reads,
@@ -197,8 +200,13 @@ async fn repeat(scene: &Scene, seed: u64, role: Role) {
                 Role::ReadsSlowly => read_slowly(scene, &mut rng).await,
             }
         };
-        if !matches!(timeout(ANSWER_MAX, run).await, Ok(Ok(()))) {
-            scene.seen.borrow_mut().broken_connections += 1;
+        let break_up = match timeout(ANSWER_MAX, run).await {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(format!("{role:?}: {:?}", error.kind())),
+            Err(_) => Some(format!("{role:?}: no end in {ANSWER_MAX:?}")),
+        };
+        if let Some(what) = break_up {
+            *scene.seen.borrow_mut().breaks.entry(what).or_default() += 1;
             client = None;
         }
         // Refusals are instant: clients of a pool that is down do not come back at once.
@@ -330,7 +338,7 @@ fn median(looks: &[Look]) -> f64 {
 fn report(seen: &Seen, idle: Look, looks: &[Look], end: Look, slots: (u64, u64), process: &Process) -> bool {
     println!("answers by status: {:?}; hang-ups: {}", seen.statuses, seen.left);
     println!("streams that ended in an error they told: {}", seen.told_errors);
-    println!("connections that broke or took over {ANSWER_MAX:?}: {}", seen.broken_connections);
+    println!("connections that broke: {:?}", seen.breaks);
     for (number, look) in looks.iter().enumerate().step_by((looks.len() / 12).max(1)) {
         let at = SAMPLE_EVERY * u32::try_from(number).unwrap_or(u32::MAX);
         println!("after {at:?}: {:.1} MB, {} files, {} threads", look.rss_mb, look.files, look.threads);

@@ -47,6 +47,8 @@ impl GatewayPath {
         }
     }
 
+    const ALL: [Self; 4] = [Self::Messages, Self::CountTokens, Self::Responses, Self::ChatCompletions];
+
     const fn is_anthropic(self) -> bool {
         matches!(self, Self::Messages | Self::CountTokens)
     }
@@ -62,6 +64,8 @@ pub(crate) struct Grant {
     pub(crate) gateway: GatewayUrl,
     token: Secret<String>,
     headers: Vec<(HeaderName, HeaderValue)>,
+    /// The addresses of the gateway's paths, in the order of [`GatewayPath::ALL`]: parsed once, not for every request.
+    urls: [Uri; 4],
 }
 
 impl fmt::Debug for Grant {
@@ -76,7 +80,7 @@ impl fmt::Debug for Grant {
 impl Grant {
     /// Builds the grant from what was minted, for use at `gateway`.
     ///
-    /// Returns `None` if a part cannot be sent as a header, which [`Minted`] rules out.
+    /// Returns `None` if a part cannot be sent as a header or address, which [`Minted`] and [`GatewayUrl`] rule out.
     pub(crate) fn new(minted: &Minted, generation: Generation, gateway: GatewayUrl) -> Option<Self> {
         let mut headers = vec![(AUTHORIZATION, bearer(&minted.token)?)];
         for (name, value) in &minted.headers {
@@ -84,8 +88,11 @@ impl Grant {
             value.set_sensitive(true);
             headers.push((HeaderName::try_from(name).ok()?, value));
         }
+        let [messages, count_tokens, responses, chat_completions] =
+            GatewayPath::ALL.map(|path| format!("{gateway}{}", path.path()).parse().ok());
+        let urls = [messages?, count_tokens?, responses?, chat_completions?];
         let token = minted.token.clone();
-        Some(Self { generation, expires_at: minted.expires_at, gateway, token, headers })
+        Some(Self { generation, expires_at: minted.expires_at, gateway, token, headers, urls })
     }
 
     /// Returns what came back under this grant with the token struck out: an error may quote what it was sent.
@@ -117,8 +124,7 @@ pub(crate) async fn send(
     body: Bytes,
     head_timeout: Duration,
 ) -> Result<Reply, SendError> {
-    let url: Uri =
-        format!("{}{}", grant.gateway, path.path()).parse().map_err(|_| SendError::Connect("bad URL".into()))?;
+    let url = grant.urls[path as usize].clone();
     let mut headers = Vec::with_capacity(grant.headers.len() + 4);
     headers.extend(grant.headers.iter().cloned());
     headers.push((CONTENT_TYPE, HeaderValue::from_static("application/json")));

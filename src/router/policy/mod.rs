@@ -37,6 +37,18 @@ pub(crate) struct Choice<'a> {
     pub(crate) dialect: Dialect,
 }
 
+/// The best choice so far, borrowed: among a thousand accounts only the last one is worth a clone.
+struct Best<'a, 'b> {
+    account: &'a Arc<Snapshot>,
+    model: &'b ModelName,
+    dialect: Dialect,
+    /// Its load as it was read.
+    load: u32,
+}
+
+/// A model and the dialect to speak to it in, as of the account before: mostly the next one's, too.
+type Known<'b> = Option<(&'b ModelName, Option<Dialect>)>;
+
 /// What stood in the way of the accounts that were passed over.
 #[derive(Default)]
 struct Obstacles<'a> {
@@ -56,12 +68,14 @@ pub(crate) fn choose<'a>(
     now: Timestamp,
     rng: &mut impl Rng,
 ) -> Result<Choice<'a>, NoAccount> {
-    let mut best: Option<(Choice<'a>, u32)> = None;
+    let mut best: Option<Best<'a, '_>> = None;
     let mut equals = 1_u32;
     let mut obstacles = Obstacles::default();
+    let mut known = None;
     for account in &table.accounts {
-        let Some((model, dialect)) = candidate(table, account, ask, rules, now, &mut obstacles) else { continue };
-        let order = best.as_ref().map(|(best, load)| compare(account, best.account, *load));
+        let found = candidate(table, account, ask, rules, now, &mut obstacles, &mut known);
+        let Some((model, dialect)) = found else { continue };
+        let order = best.as_ref().map(|best| compare(account, best.account, best.load));
         let taken = match order {
             None | Some(std::cmp::Ordering::Less) => {
                 equals = 1;
@@ -74,10 +88,11 @@ pub(crate) fn choose<'a>(
             Some(std::cmp::Ordering::Greater) => false,
         };
         if taken {
-            best = Some((Choice { account, model, dialect }, account.gauge.in_flight()));
+            best = Some(Best { account, model, dialect, load: account.gauge.in_flight() });
         }
     }
-    best.map(|(choice, _)| choice).ok_or_else(|| obstacles.answer(now))
+    let chosen = best.map(|best| Choice { account: best.account, model: best.model.clone(), dialect: best.dialect });
+    chosen.ok_or_else(|| obstacles.answer(now))
 }
 
 /// Orders `account` against the best one so far, whose load was read as `load`: less is better.
@@ -89,28 +104,34 @@ fn compare(account: &Snapshot, best: &Snapshot, load: u32) -> std::cmp::Ordering
 }
 
 /// Returns what `account` would be asked for, or notes why it is passed over.
-fn candidate<'a>(
+fn candidate<'a: 'b, 'b>(
     table: &Table,
     account: &'a Arc<Snapshot>,
-    ask: &Acquire,
-    rules: &Rules<'_>,
+    ask: &'b Acquire,
+    rules: &Rules<'b>,
     now: Timestamp,
     obstacles: &mut Obstacles<'a>,
-) -> Option<(ModelName, Dialect)> {
+    known: &mut Known<'b>,
+) -> Option<(&'b ModelName, Dialect)> {
     if !account.enabled || !(ask.pools.is_empty() || ask.pools.iter().any(|pool| **pool == *account.pool)) {
         return None;
     }
     obstacles.in_pool = true;
     let model = model_on(table, account, ask, rules, now)?;
-    let Some(dialect) = dialect_for(&model, ask.dialects, rules.catalogue) else {
-        obstacles.other_dialect = Some(model);
+    let dialect = match *known {
+        Some((before, dialect)) if before == model => dialect,
+        _ => dialect_for(model, ask.dialects, rules.catalogue),
+    };
+    *known = Some((model, dialect));
+    let Some(dialect) = dialect else {
+        obstacles.other_dialect = Some(model.clone());
         return None;
     };
     if ask.tried.contains(&account.id) {
         obstacles.tried = true;
         return None;
     }
-    if let Some(block) = account.blocked(&model, now) {
+    if let Some(block) = account.blocked(model, now) {
         obstacles.blocked(block.until, block.reason);
         return None;
     }
@@ -126,23 +147,29 @@ fn candidate<'a>(
 }
 
 /// Returns the exact model that `account` would be asked for, if its gateway supports one.
-fn model_on(table: &Table, account: &Snapshot, ask: &Acquire, rules: &Rules<'_>, now: Timestamp) -> Option<ModelName> {
+fn model_on<'b>(
+    table: &Table,
+    account: &'b Snapshot,
+    ask: &'b Acquire,
+    rules: &Rules<'b>,
+    now: Timestamp,
+) -> Option<&'b ModelName> {
     let wanted = match &ask.wanted {
         Wanted::Current => &account.current_model,
         Wanted::Known(name) | Wanted::Guess { name, .. } => name,
     };
     if table.refused.is_empty() && ask.refused.is_empty() {
-        return Some(wanted.clone());
+        return Some(wanted);
     }
     let gateway = account.grant.as_ref().map(|grant| &grant.gateway);
     let refused = |name: &ModelName| {
         ask.refused.contains(name) || gateway.is_some_and(|gateway| table.refused.contains(gateway, name, now))
     };
     if !refused(wanted) {
-        return Some(wanted.clone());
+        return Some(wanted);
     }
     let stand_in = rules.catalogue.fallback(wanted, refused).filter(|_| rules.family_fallback);
-    stand_in.map(|entry| entry.name.clone())
+    stand_in.map(|entry| &entry.name)
 }
 
 fn dialect_for(model: &ModelName, wanted: &[Dialect], catalogue: &Catalogue) -> Option<Dialect> {
