@@ -4,7 +4,7 @@
 //! the way of one request through them.
 //!
 //! - [`cli`]: one file per subcommand.
-//! - [`bench`]: what the benchmarks measure in rooms that are closed to them.
+//! - [`mod@bench`]: what the benchmarks measure in rooms that are closed to them.
 //! - [`app`]: builds every room, wires the addresses, binds, drains.
 //! - `http`: the door. Speaks HTTP, decides nothing about accounts.
 //! - `router`: the chooser. Which account serves a request; pure.
