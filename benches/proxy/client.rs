@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use memchr::{memchr, memmem};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 use crate::upstream::{STAMP_DIGITS, content_length};
 
@@ -40,6 +40,13 @@ impl Client {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
         Ok(Self { stream, input: Vec::new() })
+    }
+
+    /// Connects with so small a buffer that the server soon feels a slow reader.
+    pub(crate) async fn connect_narrow(address: SocketAddr, bytes: u32) -> io::Result<Self> {
+        let socket = TcpSocket::new_v4()?;
+        socket.set_recv_buffer_size(bytes)?;
+        Ok(Self { stream: socket.connect(address).await?, input: Vec::new() })
     }
 
     async fn fill(&mut self) -> io::Result<()> {
@@ -108,11 +115,12 @@ impl Client {
         Ok(!chunks.ended)
     }
 
-    /// Reads at most `bytes` of whatever comes.
-    pub(crate) async fn sip(&mut self, bytes: usize) -> io::Result<usize> {
+    /// Reads at most `bytes` of a chunked body; returns `false` once its end was among them.
+    pub(crate) async fn sip(&mut self, bytes: usize) -> io::Result<bool> {
         self.input.clear();
         let mut some = vec![0; bytes];
-        self.stream.read(&mut some).await
+        let count = self.stream.read(&mut some).await?;
+        Ok(count > 0 && !some[..count].ends_with(b"0\r\n\r\n"))
     }
 }
 
