@@ -30,6 +30,8 @@ pub(crate) enum ApiError {
     MethodNotAllowed { allow: &'static str },
     /// The body is over the limit, in bytes.
     TooLarge { limit: usize },
+    /// A header is over the limit, in bytes.
+    HeaderTooLarge { limit: usize },
     /// The body did not arrive in time.
     SlowBody,
     /// WebSocket is not spoken; clients fall back to POST.
@@ -64,7 +66,7 @@ impl ApiError {
             Self::Unauthorized { .. } => ErrorClass::Authentication,
             Self::Forbidden { .. } => ErrorClass::Permission,
             Self::NotFound { .. } | Self::MethodNotAllowed { .. } => ErrorClass::NotFound,
-            Self::TooLarge { .. } => ErrorClass::TooLarge,
+            Self::TooLarge { .. } | Self::HeaderTooLarge { .. } => ErrorClass::TooLarge,
             Self::SlowBody => ErrorClass::Timeout,
             Self::NoAccount { reason, .. } | Self::Upstream { reason } => class_of(*reason),
             Self::EmptyPool | Self::Stopping => ErrorClass::Overloaded,
@@ -78,6 +80,7 @@ impl ApiError {
     pub(crate) fn status(&self, dialect: Dialect) -> StatusCode {
         let code = match self {
             Self::UpgradeRefused => 426,
+            Self::HeaderTooLarge { .. } => 431,
             Self::MethodNotAllowed { .. } => 405,
             Self::SlowBody => 408,
             Self::Upstream { reason: Reason::GatewayError | Reason::GatewayUnreachable | Reason::CutShort } => 502,
@@ -117,6 +120,9 @@ impl ApiError {
             Self::Unauthorized { message } => (*message).to_owned(),
             Self::MethodNotAllowed { allow } => format!("this route takes {allow} only"),
             Self::TooLarge { limit } => format!("the request body is larger than the limit of {limit} bytes"),
+            Self::HeaderTooLarge { limit } => {
+                format!("a request header is larger than the limit of {limit} bytes; send it shorter, or not at all")
+            }
             Self::SlowBody => "the request body did not arrive in time".to_owned(),
             Self::UpgradeRefused => "WebSocket is not supported here; send a POST to /v1/responses".to_owned(),
             Self::NoAccount { reason, until } => {

@@ -31,6 +31,10 @@ use crate::protocol::passthrough::{Peek, peek};
 pub(in crate::http) use attempt::status_of;
 use journey::Journey;
 
+/// Longest header value that is taken, in bytes. Well below what the HTTP parser takes (128 KiB for a whole head), so that
+/// an absurd header is told in the client's own dialect.
+const HEADER_BYTES_MAX: usize = 32 * 1024;
+
 /// What a client wants to know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -80,6 +84,9 @@ async fn answer(
     (dialect, kind, id): (Dialect, Kind, RequestId),
     open: Open,
 ) -> Result<HttpResponse, ApiError> {
+    if request.headers().iter().any(|(_, value)| value.len() > HEADER_BYTES_MAX) {
+        return Err(ApiError::HeaderTooLarge { limit: HEADER_BYTES_MAX });
+    }
     let scope = client_scope(door, request.headers())?;
     let deadline = Instant::now() + door.settings().request_timeout;
     let body = body::read(request, payload, door.settings().body_bytes_max, deadline).await?;
