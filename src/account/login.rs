@@ -149,6 +149,7 @@ impl Checked {
             reported_gateway: self.mint.reported.clone(),
             credential: self.credential(new),
             credential_generation: Generation::default().next(),
+            exchange_begun_at: None,
             added_at: now,
         };
         new.given.clone().apply(&mut record);

@@ -148,8 +148,8 @@ impl Control {
 pub(super) fn has_environment_token(config: &Config, contents: &Contents) -> bool {
     let Some(wanted) = &config.gitlab.personal_access_token else { return true };
     contents.accounts.records.iter().any(|record| {
-        let Credential::PersonalAccessToken { token, .. } = &record.credential;
-        record.instance == config.gitlab.base_url && token == wanted
+        let same = matches!(&record.credential, Credential::PersonalAccessToken { token, .. } if token == wanted);
+        record.instance == config.gitlab.base_url && same
     })
 }
 

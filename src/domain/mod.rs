@@ -8,5 +8,6 @@ pub mod endpoint;
 pub mod fault;
 pub mod id;
 pub mod model;
+pub mod oauth;
 pub mod secret;
 pub mod time;

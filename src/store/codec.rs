@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 
 use crate::domain::endpoint::{GatewayUrl, InstanceUrl};
 use crate::domain::id::{AccountId, Generation};
+use crate::domain::oauth::{OAuthApp, OAuthPair};
 use crate::domain::secret::Secret;
 use crate::domain::time::Timestamp;
 use crate::store::seal::{Place, Sealer};
@@ -47,13 +48,65 @@ struct OpenAccount {
     gateway_url: Option<GatewayUrl>,
     reported_gateway: Option<GatewayUrl>,
     credential_generation: Generation,
+    #[serde(default)]
+    exchange_begun_at: Option<Timestamp>,
     added_at: Timestamp,
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 enum SealedCredential {
-    PersonalAccessToken { token: String, scopes: Vec<String>, expires_on: Option<String> },
+    PersonalAccessToken {
+        token: String,
+        scopes: Vec<String>,
+        expires_on: Option<String>,
+    },
+    #[serde(rename = "oauth")]
+    OAuth(SealedOAuth),
+}
+
+#[derive(Serialize, Deserialize)]
+struct SealedOAuth {
+    client_id: String,
+    client_secret: Option<String>,
+    redirect_uri: Option<String>,
+    access_token: String,
+    refresh_token: Option<String>,
+    expires_at: Timestamp,
+    obtained_at: Timestamp,
+    scopes: Vec<String>,
+}
+
+impl SealedOAuth {
+    fn of(app: &OAuthApp, pair: &OAuthPair) -> Self {
+        let exposed = |secret: &Option<Secret<String>>| secret.as_ref().map(|secret| secret.expose().clone());
+        Self {
+            client_id: app.client_id.clone(),
+            client_secret: exposed(&app.client_secret),
+            redirect_uri: app.redirect_uri.clone(),
+            access_token: pair.access_token.expose().clone(),
+            refresh_token: exposed(&pair.refresh_token),
+            expires_at: pair.expires_at,
+            obtained_at: pair.obtained_at,
+            scopes: pair.scopes.clone(),
+        }
+    }
+
+    fn opened(self) -> (OAuthApp, OAuthPair) {
+        let app = OAuthApp {
+            client_id: self.client_id,
+            client_secret: self.client_secret.map(Secret::new),
+            redirect_uri: self.redirect_uri,
+        };
+        let pair = OAuthPair {
+            access_token: Secret::new(self.access_token),
+            refresh_token: self.refresh_token.map(Secret::new),
+            expires_at: self.expires_at,
+            obtained_at: self.obtained_at,
+            scopes: self.scopes,
+        };
+        (app, pair)
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -90,6 +143,7 @@ pub(super) fn encode_account(sealer: &Sealer, record: &AccountRecord) -> Result<
         gateway_url: record.gateway_url.clone(),
         reported_gateway: record.reported_gateway.clone(),
         credential_generation: record.credential_generation,
+        exchange_begun_at: record.exchange_begun_at,
         added_at: record.added_at,
     };
     let secret = match &record.credential {
@@ -98,6 +152,7 @@ pub(super) fn encode_account(sealer: &Sealer, record: &AccountRecord) -> Result<
             scopes: scopes.clone(),
             expires_on: expires_on.clone(),
         },
+        Credential::OAuth { app, pair } => SealedCredential::OAuth(SealedOAuth::of(app, pair)),
     };
     encode(sealer, ACCOUNT, &record.id, &open, &secret).ok_or(StoreError::Unsealable)
 }
@@ -105,7 +160,15 @@ pub(super) fn encode_account(sealer: &Sealer, record: &AccountRecord) -> Result<
 /// Reads the account stored under `key`.
 pub(super) fn decode_account(sealer: &Sealer, key: &AccountId, bytes: &[u8]) -> Result<AccountRecord, RecordError> {
     let (open, secret): (OpenAccount, SealedCredential) = decode(sealer, ACCOUNT, key, bytes)?;
-    let SealedCredential::PersonalAccessToken { token, scopes, expires_on } = secret;
+    let credential = match secret {
+        SealedCredential::PersonalAccessToken { token, scopes, expires_on } => {
+            Credential::PersonalAccessToken { token: Secret::new(token), scopes, expires_on }
+        }
+        SealedCredential::OAuth(sealed) => {
+            let (app, pair) = sealed.opened();
+            Credential::OAuth { app, pair }
+        }
+    };
     Ok(AccountRecord {
         id: open.id,
         instance: open.instance,
@@ -119,8 +182,9 @@ pub(super) fn decode_account(sealer: &Sealer, key: &AccountId, bytes: &[u8]) -> 
         enabled: open.enabled,
         gateway_url: open.gateway_url,
         reported_gateway: open.reported_gateway,
-        credential: Credential::PersonalAccessToken { token: Secret::new(token), scopes, expires_on },
+        credential,
         credential_generation: open.credential_generation,
+        exchange_begun_at: open.exchange_begun_at,
         added_at: open.added_at,
     })
 }

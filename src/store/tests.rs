@@ -5,6 +5,7 @@ use std::path::Path;
 use super::sled_store::open_database;
 use super::*;
 use crate::domain::endpoint::{GatewayUrl, InstanceUrl};
+use crate::domain::oauth::{OAuthApp, OAuthPair};
 use crate::domain::secret::Secret;
 use crate::domain::time::Timestamp;
 
@@ -42,6 +43,7 @@ fn account(user_id: u64, credential_generation: u64) -> AccountRecord {
             expires_on: Some("2027-01-31".to_owned()),
         },
         credential_generation: generation(credential_generation),
+        exchange_begun_at: None,
         added_at: Timestamp::from_secs(1_793_178_000),
     }
 }
@@ -87,6 +89,29 @@ fn what_was_put_is_read_back_in_the_order_of_ids() {
         let grants: Vec<_> = accounts.iter().map(|record| grant(record.user_id, 4)).collect();
         assert_eq!(store.load_accounts().unwrap(), Loaded { records: accounts.to_vec(), unreadable: vec![] });
         assert_eq!(store.load_grants().unwrap(), Loaded { records: grants, unreadable: vec![] });
+    });
+}
+
+#[test]
+fn a_pair_of_oauth_tokens_is_read_back_with_its_application_and_the_exchange_that_was_begun() {
+    on_both(|store| {
+        let app = OAuthApp {
+            client_id: "application".to_owned(),
+            client_secret: Some(Secret::new("gloas-secret".to_owned())),
+            redirect_uri: Some("http://127.0.0.1:17171/callback".to_owned()),
+        };
+        let pair = OAuthPair {
+            access_token: Secret::new("access".to_owned()),
+            refresh_token: Some(Secret::new("refresh".to_owned())),
+            expires_at: Timestamp::from_secs(1_793_185_200),
+            obtained_at: Timestamp::from_secs(1_793_178_000),
+            scopes: vec!["api".to_owned()],
+        };
+        let begun = Some(Timestamp::from_secs(1_793_185_000));
+        let record =
+            AccountRecord { credential: Credential::OAuth { app, pair }, exchange_begun_at: begun, ..account(1, 1) };
+        store.put_account(&record).unwrap();
+        assert_eq!(store.load_accounts().unwrap().records, [record]);
     });
 }
 

@@ -193,8 +193,7 @@ impl AccountActor {
     }
 
     fn token(&self) -> Secret<String> {
-        let Credential::PersonalAccessToken { token, .. } = &self.record.credential;
-        token.clone()
+        self.record.credential.token().clone()
     }
 
     fn mint(&mut self, ctx: &mut Context<Self>) {
@@ -334,7 +333,6 @@ impl AccountActor {
             trouble,
             blocked_models: blocked_models.len(),
         };
-        let Credential::PersonalAccessToken { scopes, expires_on, .. } = &self.record.credential;
         let (models, unroutable_models) = self.offered();
         AccountView {
             id: self.record.id.to_string(),
@@ -356,8 +354,8 @@ impl AccountActor {
             gateway_url: grant.map(|grant| grant.gateway.to_string()),
             grant_expires_at: grant.map(|grant| grant.expires_at.to_string()),
             grant_generation: grant.map_or(0, |grant| grant.generation.number()),
-            token_expires_on: expires_on.clone(),
-            token_scopes: scopes.clone(),
+            token_expires_on: self.record.credential.expires_on().map(str::to_owned),
+            token_scopes: self.record.credential.scopes().to_vec(),
             in_flight: self.gauge.in_flight(),
             served: self.gauge.served(),
             failed: self.gauge.failed(),

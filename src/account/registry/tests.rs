@@ -34,6 +34,7 @@ fn record(user_id: u64) -> AccountRecord {
             expires_on: None,
         },
         credential_generation: Generation::default(),
+        exchange_begun_at: None,
         added_at: Timestamp::default(),
     }
 }
