@@ -91,8 +91,12 @@ const FLOORS: &[Room] = &[
 /// Files and folders of decisions and words: values in, values out.
 const PURE: &[&str] = &[
     "access/",
+    "account/blocks.rs",
+    "account/credentials/",
+    "account/exchange/",
     "account/shared_health.rs",
     "account/state/",
+    "account/turns/",
     "domain/",
     "gitlab/error/",
     "protocol/",
