@@ -210,6 +210,11 @@ fn class_of(reason: Reason) -> ErrorClass {
         | Reason::LoginNotRenewable
         | Reason::StoreFailed
         | Reason::ScopeMissing
+        | Reason::LoginEnded
+        | Reason::CodeRefused
+        | Reason::ClientRefused
+        | Reason::ScopesRefused
+        | Reason::LoginUnsupported
         | Reason::NotEntitled
         | Reason::NamespaceMissing
         | Reason::DuoDisabled

@@ -99,6 +99,8 @@ const PURE: &[&str] = &[
     "account/turns/",
     "domain/",
     "gitlab/error/",
+    "gitlab/oauth/outcome.rs",
+    "gitlab/oauth/reply.rs",
     "protocol/",
     "router/policy/",
 ];
