@@ -16,11 +16,11 @@ use actix_web::{App as WebApp, HttpServer, middleware};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use tokio::time::timeout;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::access::Access;
 use crate::account::login::POOL_DEFAULT;
-use crate::account::registry::{Published, SETTLE_MAX, Settle};
+use crate::account::registry::{Finish, Published, RegistryActor, SETTLE_MAX, Settle};
 use crate::config::{Config, ConfigError, ModelFallback};
 use crate::domain::catalogue::CatalogueError;
 use crate::domain::secret::Secret;
@@ -39,6 +39,8 @@ const KEEP_ALIVE: Duration = Duration::from_secs(75);
 const HEAD_READ_MAX: Duration = Duration::from_secs(15);
 /// What streams get to say their last words once the drain is over.
 const LAST_WORDS: Duration = Duration::from_secs(3);
+/// Longest wait for logins that are being renewed: GitLab's answer may take 80 s, and a disk may have to be tried again.
+const FINISH_MAX: Duration = Duration::from_secs(120);
 /// Longest wait for the store to write what it holds.
 const FLUSH_MAX: Duration = Duration::from_secs(5);
 
@@ -103,6 +105,7 @@ pub struct Running {
     drain: Arc<Drain>,
     drain_time: Duration,
     store: Addr<StoreActor>,
+    registry: Addr<RegistryActor>,
     arbiters: Vec<Arbiter>,
     run_file: Option<RunFile>,
 }
@@ -136,6 +139,7 @@ pub async fn start(config: Config, mode: Mode, clock: Arc<dyn Clock>) -> Result<
     }
     let drain = Arc::new(Drain::default());
     let pools: Arc<[String]> = Arc::new([POOL_DEFAULT.to_owned()]);
+    let stopping = registry.clone();
     let parts = DoorParts {
         registry,
         published,
@@ -159,6 +163,7 @@ pub async fn start(config: Config, mode: Mode, clock: Arc<dyn Clock>) -> Result<
         drain,
         drain_time: config.limits.drain,
         store,
+        registry: stopping,
         arbiters: vec![control, store_arbiter],
         run_file,
     })
@@ -261,6 +266,10 @@ impl Running {
         // What is left are idle connections, which the server would wait for.
         drop(self.server.stop(false));
         stopping.abort();
+        // A login that is being renewed must come to disk: what GitLab hands out now is all there will be.
+        if timeout(FINISH_MAX, self.registry.send(Finish)).await.is_err() {
+            error!("stopping although a login is being renewed, or a renewed one is not on disk");
+        }
         if timeout(FLUSH_MAX, self.store.send(crate::store::Flush)).await.is_err() {
             warn!("the store did not finish writing in time");
         }

@@ -55,8 +55,6 @@ pub enum Reason {
     TokenTooNew,
     /// GitLab refused a refresh token, which may be lag of its databases.
     RenewalRefused,
-    /// GitLab refused a refresh token again and again.
-    LoginEnded,
     /// As before, after an exchange whose answer never came: GitLab may have handed out a pair that nobody got.
     RenewalInterrupted,
     /// The login came without a refresh token, and its access token has ended.
@@ -134,7 +132,6 @@ impl Reason {
             Self::TokenRevoked => "the token was revoked",
             Self::TokenTooNew => "GitLab does not know the new access token yet",
             Self::RenewalRefused => "GitLab refused the refresh token, as it does for minutes when its databases lag",
-            Self::LoginEnded => "GitLab no longer accepts the refresh token",
             Self::RenewalInterrupted => {
                 "the renewal was interrupted and GitLab's answer never arrived; it no longer accepts the refresh token"
             }
@@ -180,7 +177,6 @@ impl Reason {
             Self::TokenInvalid
                 | Self::TokenExpired
                 | Self::TokenRevoked
-                | Self::LoginEnded
                 | Self::RenewalInterrupted
                 | Self::LoginNotRenewable
                 | Self::StoreFailed
@@ -212,7 +208,6 @@ impl Reason {
                 "make room on the disk or mend the data folder's permissions, and do not stop duopool before this is over"
             }
             Self::ScopeMissing => "create a personal access token with scope `ai_features` or `api`",
-            Self::LoginEnded => "log in again with `duopool login`",
             Self::CodeRefused => {
                 "start the login again and finish it within ten minutes; the redirect URI must be one that the \
                  application is registered with"

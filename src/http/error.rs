@@ -205,7 +205,6 @@ fn class_of(reason: Reason) -> ErrorClass {
         | Reason::TokenRevoked
         | Reason::TokenTooNew
         | Reason::RenewalRefused
-        | Reason::LoginEnded
         | Reason::RenewalInterrupted
         | Reason::LoginNotRenewable
         | Reason::StoreFailed

@@ -21,6 +21,10 @@ impl Store for MemoryStore {
         Ok(Loaded { records: self.grants.values().cloned().collect(), unreadable: Vec::new() })
     }
 
+    fn load_account(&self, account: &AccountId) -> Result<Option<AccountRecord>, StoreError> {
+        Ok(self.accounts.get(account).cloned())
+    }
+
     fn put_account(&mut self, record: &AccountRecord) -> Result<(), StoreError> {
         if let Some(stored) = self.accounts.get(&record.id) {
             refuse_stale(&record.id, stored.credential_generation, record.credential_generation)?;

@@ -17,6 +17,7 @@ use crate::domain::id::{AccountId, Generation};
 pub mod actor;
 mod codec;
 mod disk;
+mod exchange;
 pub mod master_key;
 pub mod memory_store;
 mod migrate;
@@ -27,6 +28,7 @@ pub mod sled_store;
 mod tests;
 
 pub use actor::{Contents, DeleteAccount, Flush, Load, PutAccount, PutGrant, StoreActor};
+pub use exchange::{ExchangeNote, NoteExchange, PutPair, PutSettings, Written};
 pub use master_key::{KeyError, KeyFile, MasterKey};
 pub use memory_store::MemoryStore;
 pub use record::{AccountRecord, Credential, GrantRecord, GrantSource};
@@ -39,6 +41,12 @@ pub trait Store: Send {
 
     /// Reads all grants, in the order of their accounts' ids.
     fn load_grants(&self) -> Result<Loaded<GrantRecord>, StoreError>;
+
+    /// Reads one account; `None` if it is not stored.
+    ///
+    /// # Errors
+    /// [`StoreError::Unreadable`] if its record cannot be read.
+    fn load_account(&self, account: &AccountId) -> Result<Option<AccountRecord>, StoreError>;
 
     /// Adds or replaces an account; on return it has reached the disk.
     ///

@@ -102,6 +102,12 @@ impl Store for SledStore {
         self.load(&self.grants, decode_grant)
     }
 
+    fn load_account(&self, account: &AccountId) -> Result<Option<AccountRecord>, StoreError> {
+        let Some(bytes) = self.accounts.get(account.as_str())? else { return Ok(None) };
+        let decoded = decode_account(&self.sealer, account, &bytes);
+        decoded.map(Some).map_err(|source| StoreError::Unreadable { account: account.clone(), source })
+    }
+
     fn put_account(&mut self, record: &AccountRecord) -> Result<(), StoreError> {
         let key = record.id.as_str();
         if let Some(bytes) = self.accounts.get(key)? {
