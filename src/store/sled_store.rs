@@ -116,7 +116,7 @@ impl Store for SledStore {
 
     fn load_account(&self, account: &AccountId) -> Result<Option<AccountRecord>, StoreError> {
         let Some(bytes) = self.accounts.get(account.as_str())? else { return Ok(None) };
-        let decoded = decode_account(&self.sealer, account, &bytes);
+        let decoded = decode_account(&self.sealer, account.as_str(), &bytes);
         decoded.map(Some).map_err(|source| StoreError::Unreadable { account: account.clone(), source })
     }
 

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use rand::Rng;
 
 use super::{Effect, State};
-use crate::account::api::Block;
 use crate::account::blocks::block_after;
 use crate::domain::fault::{Fault, Hold, Reason, Scope};
 use crate::domain::id::Generation;

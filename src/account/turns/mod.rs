@@ -10,9 +10,9 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use rand::Rng;
-use serde::{Deserialize, Serialize};
 
 use crate::account::api::Block;
 use crate::account::blocks::block_after;
@@ -31,8 +31,11 @@ const BURST_URGED: u32 = 5;
 /// Faults of the instance in a row that are believed even if one account alone met them.
 const FAULTS_IN_A_ROW: u32 = 3;
 
+/// A clock is corrected by moments all the time.
+const CLOCK_SLACK: Duration = Duration::from_secs(30);
+
 /// How much a call is needed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Urgency {
     /// Nice to know.
     Listing,
@@ -122,11 +125,9 @@ impl Turns {
             Urgency::Listing | Urgency::Timer => (OUT_UNURGED_MAX, BURST_URGED),
             Urgency::Waited | Urgency::Operator => (OUT_MAX, 0),
         };
-        let held_back = match &self.pause {
-            // After a pause one call has to tell that the instance is well again.
-            Some(pause) => *urgency < Urgency::Operator && (pause.holds(now) || self.out > 0),
-            None => false,
-        };
+        // After a pause one call has to tell that the instance is well again.
+        let probing = self.pause.is_some() && self.out > 0;
+        let held_back = *urgency < Urgency::Operator && (probing || self.paused(now).is_some());
         if held_back || self.out >= out_max || self.burst <= burst_min {
             return None;
         }
@@ -200,7 +201,8 @@ impl Turns {
     }
 
     fn paused(&self, now: Timestamp) -> Option<&Block> {
-        self.pause.as_ref().filter(|pause| pause.holds(now))
+        // A pause that begins in the future was begun before the clock was set back.
+        self.pause.as_ref().filter(|pause| pause.holds(now) && pause.since <= now + CLOCK_SLACK)
     }
 }
 
