@@ -13,7 +13,9 @@ use crate::domain::oauth::{OAuthApp, OAuthPair};
 use crate::domain::secret::Secret;
 use crate::domain::time::Timestamp;
 use crate::store::seal::{Place, Sealer};
-use crate::store::{AccountRecord, Credential, GrantRecord, GrantSource, LoginRecord, LoginState, RecordError, StoreError};
+use crate::store::{
+    AccountRecord, Credential, GrantRecord, GrantSource, LoginRecord, LoginState, RecordError, StoreError,
+};
 
 /// The version of all record formats.
 const VERSION: u32 = 1;
@@ -312,13 +314,7 @@ pub(super) fn decode_login(sealer: &Sealer, key: &str, bytes: &[u8]) -> Result<L
     })
 }
 
-fn encode(
-    sealer: &Sealer,
-    kind: &str,
-    key: &str,
-    open: &impl Serialize,
-    secret: &impl Serialize,
-) -> Option<Vec<u8>> {
+fn encode(sealer: &Sealer, kind: &str, key: &str, open: &impl Serialize, secret: &impl Serialize) -> Option<Vec<u8>> {
     let open = serde_json::value::to_raw_value(open).ok()?;
     let place = Place { kind, id: key, version: VERSION, readable: open.get() };
     let secret = serde_json::to_vec(secret).ok()?;

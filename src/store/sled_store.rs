@@ -16,7 +16,8 @@ use crate::store::codec::{decode_account, decode_grant, decode_login, encode_acc
 use crate::store::disk::{create_private_dir, sync_dir, sync_files};
 use crate::store::seal::{Place, Sealer};
 use crate::store::{
-    AccountRecord, GrantRecord, Loaded, LoginRecord, LoginState, MasterKey, RecordError, Store, StoreError, Unreadable, migrate, refuse_stale,
+    AccountRecord, GrantRecord, Loaded, LoginRecord, LoginState, MasterKey, RecordError, Store, StoreError, Unreadable,
+    migrate, refuse_stale,
 };
 
 /// The database's own folder inside the data folder.
