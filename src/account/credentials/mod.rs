@@ -54,6 +54,8 @@ const LAG_WAITS: [Duration; 6] = [
     Duration::from_mins(10),
     Duration::from_mins(30),
 ];
+/// Each of them is drawn out by up to this factor, so that accounts that failed together do not try together.
+const LAG_JITTER: f64 = 1.2;
 /// How often a pair is tried whose account needs a login.
 const PROBE_EVERY: Duration = Duration::from_hours(6);
 /// So long ahead people are told of a login that ends.
@@ -189,12 +191,14 @@ impl Credentials {
     }
 
     /// Takes over what was remembered of this very credential.
-    pub(crate) fn with_memory(mut self, memory: Remembered) -> Self {
+    pub(crate) fn with_memory(mut self, memory: Remembered, now: Timestamp) -> Self {
         if let Kind::Pair(pair) = &mut self.kind
             && memory.generation == self.generation
         {
             (pair.trouble, pair.lag, pair.needs_login) = (memory.trouble, memory.lag, memory.needs_login);
         }
+        // The clock may have been set back since it was written.
+        self.clock_set_back(now);
         self
     }
 
@@ -354,7 +358,7 @@ impl Credentials {
         pair.young_until = pair.young_until.min(now + YOUNG);
         pair.expires_at = pair.expires_at.min(now + pair.life);
         pair.renew_at = pair.renew_at.min(pair.expires_at);
-        let wait = pair.lag_wait();
+        let wait = pair.lag_wait().mul_f64(LAG_JITTER);
         if let Some(block) = &mut pair.trouble {
             block.until = block.until.min(now + wait);
         }
@@ -410,7 +414,7 @@ impl Pair {
         self.trouble = Some(Block {
             reason,
             since: last.map_or(now, |block| block.since),
-            until: now + self.lag_wait().mul_f64(rng.random_range(1.0..1.2)),
+            until: now + self.lag_wait().mul_f64(rng.random_range(1.0..LAG_JITTER)),
             attempts: last.map_or(1, |block| block.attempts.saturating_add(1)),
         });
     }

@@ -210,7 +210,7 @@ fn a_clock_that_was_set_back_neither_hides_the_end_of_a_token_nor_shortens_the_t
     }
     login.clock_set_back(earlier);
     let left = login.trouble().unwrap().until.since(earlier);
-    assert!((29 * MINUTE..=31 * MINUTE).contains(&left), "{left:?}");
+    assert!((29 * MINUTE..=36 * MINUTE).contains(&left), "{left:?}");
 }
 
 #[test]
@@ -243,10 +243,10 @@ fn what_was_learnt_of_a_pair_outlives_a_restart_and_not_the_pair() {
     let now = refuse_to_the_end(&mut login, NOW + 2 * HOUR, rng);
     let bytes = serde_json::to_vec(&login.memory()).unwrap();
     let memory = || serde_json::from_slice::<Remembered>(&bytes).unwrap();
-    let again = Credentials::new(terms(1, NOW, 2 * HOUR, true), false, now, rng).with_memory(memory());
+    let again = Credentials::new(terms(1, NOW, 2 * HOUR, true), false, now, rng).with_memory(memory(), now);
     assert!(again.needs_login());
     assert_eq!(again.trouble(), login.trouble());
-    let other = Credentials::new(terms(2, now, 2 * HOUR, true), false, now, rng).with_memory(memory());
+    let other = Credentials::new(terms(2, now, 2 * HOUR, true), false, now, rng).with_memory(memory(), now);
     assert!(!other.needs_login() && other.trouble().is_none());
 }
 

@@ -4,9 +4,10 @@
 //! the login is renewed, how long a fault blocks, and what may be used are decided here and nowhere else.
 //!
 //! **An account speaks to its GitLab with one voice.** It asks for a turn, gets one, and makes one call: the exchange of
-//! its login, a mint, or a listing of models, in this order of need. So no exchange ever ends the token of a call that is
-//! under way, and no two mints meet. What it calls for is decided when its turn comes, not when it asks: much may have
-//! happened meanwhile. Whose turn it is among all accounts of an instance is decided by [`super::turns`].
+//! its login, a mint, or a listing of models, in this order of need. So no exchange ever ends the token of a mint that is
+//! under way, and no two mints meet. A listing holds nobody up: what is needed may begin beside it. What is called for is
+//! decided when the turn comes, not when it is asked for: much may have happened meanwhile. Whose turn it is among all
+//! accounts of an instance is decided by [`super::turns`].
 //!
 //! Every call and its end carry the generation of the login they were made with. The end of a call that was made with an
 //! older one changes nothing: a login that replaced it has brought a grant of its own, and what was still wanted is asked
@@ -120,7 +121,6 @@ enum Voice {
     Queued(Urgency),
     Exchanging,
     Minting,
-    Listing,
 }
 
 /// A call that can be made.
@@ -139,6 +139,7 @@ pub(crate) struct State {
     /// Serial number of the last grant there was.
     serial: Generation,
     voice: Voice,
+    listing: bool,
     mint_at: Timestamp,
     mints: VecDeque<Timestamp>,
     trouble: Option<Block>,
@@ -169,10 +170,11 @@ impl State {
         // A time ahead of the clock was noted before the clock was set back.
         let mints = memory.mints.into_iter().map(|at| at.min(now)).filter(|at| *at + BUDGET_WINDOW > now);
         Self {
-            credentials: credentials.with_memory(memory.login),
+            credentials: credentials.with_memory(memory.login, now),
             grant,
             serial,
             voice: Voice::Silent,
+            listing: false,
             mint_at,
             mints: mints.collect(),
             trouble: None,
@@ -217,10 +219,7 @@ impl State {
             Event::LoggedIn(terms, grant) => self.logged_in(terms, grant, now, rng),
             Event::Succeeded(model) => self.succeeded(&model),
             Event::Failed { generation, model, fault } => self.failed(generation, model, &fault, now, rng),
-            Event::Discovered(by) => self.ended(by, Voice::Listing, now, |state| {
-                state.listing_wanted = false;
-                vec![Effect::Publish, Effect::Listed]
-            }),
+            Event::Discovered(by) => self.discovered(by),
         });
         effects
     }
@@ -309,7 +308,8 @@ impl State {
         let due = (now >= self.mint_at).then_some(Urgency::Timer);
         let mint = self.grant_wanted.or(due).filter(|_| within_budget);
         let asked = (self.access_wanted || self.listing_wanted).then_some(Urgency::Operator);
-        let exchange = self.credentials.is_due(now).then_some(Urgency::Timer);
+        // One that can wait does not end the token of a listing.
+        let exchange = (self.credentials.is_due(now) && !self.listing).then_some(Urgency::Timer);
         let listing = (now >= self.discover_at && self.grant.is_some()).then_some(Urgency::Listing);
         let call = match self.credentials.access(now) {
             Access::Busy | Access::Closed(_) => None,
@@ -318,7 +318,7 @@ impl State {
                 Some((Call::Exchange, mint.unwrap_or(Urgency::Timer)))
             }
             Access::Ready => {
-                let listing = asked.filter(|_| self.listing_wanted).or(listing);
+                let listing = asked.filter(|_| self.listing_wanted).or(listing).filter(|_| !self.listing);
                 let mint = mint.map(|urgency| (Call::Mint, urgency));
                 let exchange = exchange.map(|urgency| (Call::Exchange, urgency));
                 mint.or(exchange).or(listing.map(|urgency| (Call::Listing, urgency)))
@@ -344,6 +344,9 @@ impl State {
             }
             Some(_) => {}
             None => {
+                if self.listing && self.grant_wanted.is_none() && !self.access_wanted {
+                    return effects;
+                }
                 let refusal = self.refusal(now).unwrap_or_else(|| unknown(now));
                 effects.extend(self.give_up(&refusal));
             }
@@ -408,12 +411,20 @@ impl State {
                 vec![Effect::Mint, Effect::Publish, Effect::Remember]
             }
             Some((Call::Listing, _)) => {
-                self.voice = Voice::Listing;
+                self.listing = true;
                 self.discover_at = now + DISCOVERY_EVERY.mul_f64(rng.random_range(0.9..1.1));
                 vec![Effect::Discover]
             }
             None => self.pursue(now),
         }
+    }
+
+    fn discovered(&mut self, by: Generation) -> Vec<Effect> {
+        if by != self.credentials.generation() {
+            return Vec::new();
+        }
+        (self.listing, self.listing_wanted) = (false, false);
+        vec![Effect::Publish, Effect::Listed]
     }
 
     /// The instance is left alone: nobody need wait for it, and nothing is asked for without need until then.
@@ -523,7 +534,7 @@ impl State {
     fn logged_in(&mut self, terms: Terms, grant: Arc<Grant>, now: Timestamp, rng: &mut impl Rng) -> Vec<Effect> {
         self.credentials = Credentials::new(terms, false, now, rng);
         // Whatever was being said was said with the old login; its end will change nothing.
-        self.voice = Voice::Silent;
+        (self.voice, self.listing) = (Voice::Silent, false);
         self.quiet_until = now;
         self.discover_at = now;
         // The login minted it, within the same limit of GitLab's.

@@ -87,6 +87,7 @@ fn while_the_login_is_in_trouble_a_good_grant_serves() {
     let mut state = oauth(rng);
     let mut now = NOW + 2 * HOUR;
     act(&mut state, logged_in_with(1, 2, NOW + 8 * HOUR), NOW, rng);
+    act(&mut state, Event::Discovered(generation(1)), NOW, rng);
     while !state.credentials().needs_login() {
         let due = first(&mut state, &Effect::Exchange, now, HOUR, rng).unwrap();
         act(&mut state, Event::Exchanged(generation(1), Ended::InvalidGrant), due, rng);
@@ -254,11 +255,12 @@ fn an_instance_that_is_left_alone_keeps_nobody_waiting_and_is_not_asked_for() {
 fn a_test_of_the_login_waits_for_its_exchange() {
     let rng = &mut rng(0);
     let mut state = oauth(rng);
-    assert_eq!(act(&mut state, Event::AccessWanted, NOW + HOUR, rng), [Effect::Access(Ok(()))]);
+    assert_eq!(act(&mut state, Event::AccessWanted, NOW + MINUTE, rng), [Effect::Access(Ok(()))]);
     let now = NOW + 3 * HOUR;
     assert_eq!(act(&mut state, Event::AccessWanted, now, rng), [Effect::Exchange, Effect::Publish]);
     let effects = act(&mut state, Event::Exchanged(generation(1), stored(2, now)), now, rng);
     assert!(effects.contains(&Effect::Access(Ok(()))), "{effects:?}");
+    act(&mut state, Event::Minted(generation(2), grant(2, now + HOUR)), now, rng);
     let later = now + 3 * HOUR;
     act(&mut state, Event::AccessWanted, later, rng);
     let effects = act(&mut state, Event::Exchanged(generation(2), Ended::InvalidGrant), later, rng);

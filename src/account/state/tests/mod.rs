@@ -87,7 +87,15 @@ fn minted(rng: &mut StdRng) -> State {
 /// Ticks once a second from `from` on, and returns when the state first asks for `effect`.
 fn first(state: &mut State, effect: &Effect, from: Timestamp, within: Duration, rng: &mut StdRng) -> Option<Timestamp> {
     let mut times = (0..=within.as_secs()).map(|second| from + Duration::from_secs(second));
-    times.find(|now| act(state, Event::Tick, *now, rng).contains(effect))
+    times.find(|now| {
+        let effects = act(state, Event::Tick, *now, rng);
+        let found = effects.contains(effect);
+        if effects.contains(&Effect::Discover) && *effect != Effect::Discover {
+            let by = state.credentials().generation();
+            act(state, Event::Discovered(by), *now, rng);
+        }
+        found
+    })
 }
 
 fn answers(effects: Vec<Effect>) -> Vec<Result<Generation, Block>> {

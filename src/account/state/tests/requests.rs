@@ -29,7 +29,7 @@ fn a_grant_that_the_gateway_refuses_is_dropped_and_minted_once() {
     for _ in 0..15 {
         assert_eq!(act(&mut state, failed(1, "claude-a", refusal()), NOW, rng), []);
     }
-    act(&mut state, Event::Minted(login(), grant(2, NOW + HOUR)), NOW, rng);
+    act(&mut state, Event::LoggedIn(terms(), grant(2, NOW + HOUR)), NOW, rng);
     assert!(!is_blocked(&state, NOW), "the new grant gets its chance");
 }
 
@@ -37,7 +37,7 @@ fn a_grant_that_the_gateway_refuses_is_dropped_and_minted_once() {
 fn a_refusal_of_an_old_grant_changes_nothing() {
     let rng = &mut rng(0);
     let mut state = minted(rng);
-    act(&mut state, Event::Minted(login(), grant(2, NOW + HOUR)), NOW, rng);
+    act(&mut state, Event::LoggedIn(terms(), grant(2, NOW + HOUR)), NOW, rng);
     assert_eq!(act(&mut state, failed(1, "claude-a", refusal()), NOW, rng), []);
     assert_eq!(state.grant().unwrap().generation, generation(2));
     assert!(state.block().is_none());
@@ -48,7 +48,7 @@ fn a_fault_of_the_account_under_an_old_grant_changes_nothing() {
     let rng = &mut rng(0);
     let mut state = minted(rng);
     // A person logged in anew meanwhile.
-    act(&mut state, Event::Minted(login(), grant(2, NOW + HOUR)), NOW, rng);
+    act(&mut state, Event::LoggedIn(terms(), grant(2, NOW + HOUR)), NOW, rng);
     let fault = fault(Scope::Account, Reason::NotEntitled, Hold::UntilFixed);
     assert_eq!(act(&mut state, failed(1, "claude-a", fault), NOW, rng), []);
     assert!(state.block().is_none());
@@ -85,15 +85,15 @@ fn a_success_after_a_refusal_makes_the_next_refusal_a_first_one() {
     let rng = &mut rng(0);
     let mut state = minted(rng);
     act(&mut state, failed(1, "claude-a", refusal()), NOW, rng);
-    act(&mut state, Event::Minted(login(), grant(2, NOW + HOUR)), NOW, rng);
+    act(&mut state, Event::LoggedIn(terms(), grant(2, NOW + HOUR)), NOW, rng);
     act(&mut state, Event::Succeeded(model("claude-a")), NOW, rng);
     assert!(state.block().is_none());
     act(&mut state, failed(2, "claude-a", refusal()), NOW, rng);
-    act(&mut state, Event::Minted(login(), grant(3, NOW + HOUR)), NOW, rng);
+    act(&mut state, Event::LoggedIn(terms(), grant(3, NOW + HOUR)), NOW, rng);
     assert!(!is_blocked(&state, NOW));
     // And without one, it is the second in a row.
     act(&mut state, failed(3, "claude-a", refusal()), NOW, rng);
-    act(&mut state, Event::Minted(login(), grant(4, NOW + HOUR)), NOW, rng);
+    act(&mut state, Event::LoggedIn(terms(), grant(4, NOW + HOUR)), NOW, rng);
     assert!(is_blocked(&state, NOW));
 }
 
@@ -216,7 +216,7 @@ fn a_short_block_does_not_cut_a_longer_one_short() {
     act(&mut state, failed(1, "claude-a", short(Scope::Account)), NOW, rng);
     act(&mut state, failed(1, "claude-a", short(Scope::Model)), NOW, rng);
     act(&mut state, failed(1, "claude-a", refusal()), NOW, rng);
-    act(&mut state, Event::Minted(login(), grant(2, NOW + HOUR)), NOW, rng);
+    act(&mut state, Event::LoggedIn(terms(), grant(2, NOW + HOUR)), NOW, rng);
     assert!(is_blocked(&state, NOW + 12 * MINUTE));
     assert!(state.models()[&model("claude-a")].holds(NOW + HOUR));
 }

@@ -63,7 +63,6 @@ impl World {
         }
         let state = &self.state;
         assert_eq!(state.is_minting(), self.minting, "{what}");
-        assert!(!self.minting || !self.listing, "{what}: two calls at a time");
         let coming = self.queued || self.minting || self.listing;
         assert!(self.waiting == 0 || coming, "{what}: somebody waits for nothing");
         assert!(state.models().len() <= super::super::requests::MODEL_BLOCKS_MAX, "{what}");
