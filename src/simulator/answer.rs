@@ -16,10 +16,12 @@ use serde_json::{Value, json};
 use tokio::time::Sleep;
 
 use crate::domain::model::Dialect;
+use crate::domain::time::Clock as _;
 use crate::simulator::journal::Ending;
 use crate::simulator::script::{Effect, Plan};
 use crate::simulator::state::Shared;
-use crate::simulator::{anthropic, openai};
+use crate::simulator::steps::{Flow, Step, StepEvent};
+use crate::simulator::{anthropic, json, openai};
 
 /// An answer before any rule touched it.
 #[derive(Debug)]
@@ -72,6 +74,47 @@ impl Answer {
         self
     }
 
+    /// Returns the body as text; empty for a stream.
+    pub(crate) fn text(&self) -> String {
+        match &self.payload {
+            Payload::Whole(body) => String::from_utf8_lossy(body).into_owned(),
+            Payload::Events(..) => String::new(),
+        }
+    }
+
+    pub(crate) fn content_type(&self) -> &str {
+        &self.content_type
+    }
+
+    /// Returns status, content type, body and further headers.
+    pub(crate) fn into_parts(self) -> (u16, String, String, Vec<(String, String)>) {
+        let body = self.text();
+        (self.status, self.content_type, body, self.headers)
+    }
+
+    /// Changes an answer that was given by the ordinary way, where the effect is about that.
+    pub(crate) fn changed(mut self, effect: Option<&Effect>) -> Self {
+        match (effect, &self.payload) {
+            (Some(Effect::AnswerProcessed { status, body, content_type, headers }), _) => {
+                of_rule(*status, body.clone(), content_type, headers.clone())
+            }
+            (Some(Effect::Merge { patch }), Payload::Whole(body)) => {
+                if let Ok(mut value) = serde_json::from_slice::<Value>(body) {
+                    json::merge(&mut value, patch);
+                    self.payload = Payload::Whole(Bytes::from(value.to_string()));
+                }
+                self
+            }
+            (Some(Effect::Pad { bytes }), Payload::Whole(body)) => {
+                let mut padded = body.to_vec();
+                padded.resize(body.len() + bytes, b' ');
+                self.payload = Payload::Whole(Bytes::from(padded));
+                self
+            }
+            _ => self,
+        }
+    }
+
     /// Sends the answer the way `plan` says.
     pub(crate) fn send(self, plan: Plan, exchange: Exchange) -> HttpResponse<ScriptedBody> {
         let Self { status, content_type, headers, payload } = self;
@@ -84,7 +127,7 @@ impl Answer {
             _ => BodySize::Stream,
         };
         let end = match plan.effect {
-            Some(Effect::Close) => {
+            Some(Effect::Close | Effect::CloseUnprocessed) => {
                 chunks.clear();
                 End::CloseUnsent
             }
@@ -106,8 +149,18 @@ impl Answer {
                 flood(&mut chunks, dialect, deltas, bytes);
                 End::Complete
             }
-            // Decided before there was an ordinary answer.
-            Some(Effect::Hang | Effect::Answer { .. } | Effect::Delay { .. }) | None => End::Complete,
+            // Done before the answer is sent.
+            Some(
+                Effect::Hang
+                | Effect::HangProcessed
+                | Effect::Answer { .. }
+                | Effect::AnswerProcessed { .. }
+                | Effect::Delay { .. }
+                | Effect::Merge { .. }
+                | Effect::Pad { .. }
+                | Effect::MintCase { .. },
+            )
+            | None => End::Complete,
         };
         // Of an empty body actix asks nothing, not even its end; and of none that it must not send a head for.
         let empty = size == BodySize::Sized(0);
@@ -184,16 +237,53 @@ pub(crate) struct Exchange {
     number: u64,
     streaming: bool,
     ending: Ending,
+    status: Option<u16>,
+    watched: Watched,
+}
+
+/// What else is watched of a request.
+#[derive(Debug, Default)]
+pub(crate) struct Watched {
+    /// Whose it is.
+    pub(crate) account: Option<String>,
+    /// What it changes for good.
+    pub(crate) flow: Option<Flow>,
+    /// Fingerprint of the refresh token that it uses.
+    pub(crate) refreshing: Option<String>,
 }
 
 impl Exchange {
     /// Starts watching request `number`, which the caller has counted.
-    pub(crate) fn watch(shared: Arc<Shared>, number: u64) -> Self {
-        Self { shared, number, streaming: false, ending: Ending::ClosedByClient }
+    pub(crate) fn watch(shared: Arc<Shared>, number: u64, watched: Watched) -> Self {
+        Self { shared, number, streaming: false, ending: Ending::ClosedByClient, status: None, watched }
+    }
+
+    /// Returns whether the request changes something for good.
+    pub(crate) fn has_steps(&self) -> bool {
+        self.watched.flow.is_some()
+    }
+
+    /// Returns whose request it is, by username.
+    pub(crate) fn account(&self) -> Option<&str> {
+        self.watched.account.as_deref()
+    }
+
+    /// Records that a step is reached, and waits while it is held there.
+    pub(crate) async fn reach(&self, step: Step, status: Option<u16>) {
+        let Some(event) = self.event(step, status) else { return };
+        self.shared.change(|state| state.steps.reach(event));
+        self.shared.until(|state| (!state.steps.is_held(self.number)).then_some(())).await;
+    }
+
+    fn event(&self, step: Step, status: Option<u16>) -> Option<StepEvent> {
+        let (flow, account) = (self.watched.flow?, self.watched.account.clone());
+        let at = self.shared.clock.now();
+        Some(StepEvent { number: 0, request: self.number, flow, step, account, status, at })
     }
 
     fn answered(&mut self, status: u16, streaming: bool) {
         self.streaming = streaming;
+        self.status = Some(status);
         self.shared.change(|state| {
             state.gauges.open_streams += u64::from(streaming);
             if let Some(record) = state.journal.record_mut(self.number) {
@@ -209,7 +299,15 @@ impl Exchange {
 
 impl Drop for Exchange {
     fn drop(&mut self) {
+        let replied = self.event(Step::Replied, self.status).filter(|_| self.ending == Ending::Complete);
         self.shared.change(|state| {
+            state.steps.forget(self.number);
+            if let Some(token) = &self.watched.refreshing {
+                state.tallies.refresh_ends(token);
+            }
+            if let Some(event) = replied {
+                state.steps.reach(event);
+            }
             state.gauges.open_requests -= 1;
             state.gauges.open_streams -= u64::from(self.streaming);
             state.gauges.closed_early += u64::from(self.ending == Ending::ClosedByClient);
