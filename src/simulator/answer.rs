@@ -2,8 +2,6 @@
 
 use std::collections::VecDeque;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -16,11 +14,9 @@ use serde_json::{Value, json};
 use tokio::time::Sleep;
 
 use crate::domain::model::Dialect;
-use crate::domain::time::Clock as _;
+use crate::simulator::exchange::Exchange;
 use crate::simulator::journal::Ending;
 use crate::simulator::script::{Effect, Plan};
-use crate::simulator::state::Shared;
-use crate::simulator::steps::{Flow, Step, StepEvent};
 use crate::simulator::{anthropic, json, openai};
 
 /// An answer before any rule touched it.
@@ -126,41 +122,8 @@ impl Answer {
             (None, Some(body)) => BodySize::Sized(body.len() as u64),
             _ => BodySize::Stream,
         };
-        let end = match plan.effect {
-            Some(Effect::Close | Effect::CloseUnprocessed) => {
-                chunks.clear();
-                End::CloseUnsent
-            }
-            Some(Effect::Cut { after }) => {
-                shorten(&mut chunks, after, dialect);
-                End::Close
-            }
-            Some(Effect::Stall { after }) => {
-                shorten(&mut chunks, after, dialect);
-                End::Stall
-            }
-            Some(Effect::ErrorEvent { after, event }) => {
-                let Some(dialect) = dialect else { return not_a_stream().send(Plan::default(), exchange) };
-                chunks.truncate(after);
-                chunks.push_back(event.map_or_else(|| error_event(dialect, chunks.len()), Bytes::from));
-                End::Complete
-            }
-            Some(Effect::Flood { deltas, bytes }) => {
-                flood(&mut chunks, dialect, deltas, bytes);
-                End::Complete
-            }
-            // Done before the answer is sent.
-            Some(
-                Effect::Hang
-                | Effect::HangProcessed
-                | Effect::Answer { .. }
-                | Effect::AnswerProcessed { .. }
-                | Effect::Delay { .. }
-                | Effect::Merge { .. }
-                | Effect::Pad { .. }
-                | Effect::MintCase { .. },
-            )
-            | None => End::Complete,
+        let Some(end) = shaped(plan.effect, &mut chunks, dialect) else {
+            return not_a_stream().send(Plan::default(), exchange);
         };
         // Of an empty body actix asks nothing, not even its end; and of none that it must not send a head for.
         let empty = size == BodySize::Sized(0);
@@ -168,7 +131,7 @@ impl Answer {
         let mut exchange = exchange;
         exchange.answered(status, dialect.is_some());
         if empty && end == End::Complete {
-            exchange.ending = Ending::Complete;
+            exchange.will_end(Ending::Complete);
         }
         let body = ScriptedBody {
             size,
@@ -200,6 +163,47 @@ fn not_a_stream() -> Answer {
     Answer::json(500, &json!({ "message": "the simulator's rule asks for an error event, but this is not a stream" }))
 }
 
+/// Makes of the pieces what the effect leaves of them, and returns how they end; `None` where the effect needs a stream
+/// and this is none.
+fn shaped(effect: Option<Effect>, chunks: &mut VecDeque<Bytes>, dialect: Option<Dialect>) -> Option<End> {
+    Some(match effect {
+        Some(Effect::Close | Effect::CloseUnprocessed) => {
+            chunks.clear();
+            End::CloseUnsent
+        }
+        Some(Effect::Cut { after }) => {
+            shorten(chunks, after, dialect);
+            End::Close
+        }
+        Some(Effect::Stall { after }) => {
+            shorten(chunks, after, dialect);
+            End::Stall
+        }
+        Some(Effect::ErrorEvent { after, event }) => {
+            let dialect = dialect?;
+            chunks.truncate(after);
+            chunks.push_back(event.map_or_else(|| error_event(dialect, chunks.len()), Bytes::from));
+            End::Complete
+        }
+        Some(Effect::Flood { deltas, bytes }) => {
+            flood(chunks, dialect, deltas, bytes);
+            End::Complete
+        }
+        // Done before the answer is sent.
+        Some(
+            Effect::Hang
+            | Effect::HangProcessed
+            | Effect::Answer { .. }
+            | Effect::AnswerProcessed { .. }
+            | Effect::Delay { .. }
+            | Effect::Merge { .. }
+            | Effect::Pad { .. }
+            | Effect::MintCase { .. },
+        )
+        | None => End::Complete,
+    })
+}
+
 /// Keeps the first `after` events, or the first `after` bytes of a body that is no stream.
 fn shorten(chunks: &mut VecDeque<Bytes>, after: usize, dialect: Option<Dialect>) {
     if dialect.is_some() {
@@ -227,94 +231,6 @@ fn error_event(dialect: Dialect, sequence_number: usize) -> Bytes {
         Dialect::Messages => anthropic::error_event(),
         Dialect::Responses => openai::responses_error_event(sequence_number),
         Dialect::ChatCompletions => openai::chat_error_event(),
-    }
-}
-
-/// One request on its way through the simulator; its drop is how a hang-up is seen.
-#[derive(Debug)]
-pub(crate) struct Exchange {
-    shared: Arc<Shared>,
-    number: u64,
-    streaming: bool,
-    ending: Ending,
-    status: Option<u16>,
-    watched: Watched,
-}
-
-/// What else is watched of a request.
-#[derive(Debug, Default)]
-pub(crate) struct Watched {
-    /// Whose it is.
-    pub(crate) account: Option<String>,
-    /// What it changes for good.
-    pub(crate) flow: Option<Flow>,
-    /// Fingerprint of the refresh token that it uses.
-    pub(crate) refreshing: Option<String>,
-}
-
-impl Exchange {
-    /// Starts watching request `number`, which the caller has counted.
-    pub(crate) fn watch(shared: Arc<Shared>, number: u64, watched: Watched) -> Self {
-        Self { shared, number, streaming: false, ending: Ending::ClosedByClient, status: None, watched }
-    }
-
-    /// Returns whether the request changes something for good.
-    pub(crate) fn has_steps(&self) -> bool {
-        self.watched.flow.is_some()
-    }
-
-    /// Returns whose request it is, by username.
-    pub(crate) fn account(&self) -> Option<&str> {
-        self.watched.account.as_deref()
-    }
-
-    /// Records that a step is reached, and waits while it is held there.
-    pub(crate) async fn reach(&self, step: Step, status: Option<u16>) {
-        let Some(event) = self.event(step, status) else { return };
-        self.shared.change(|state| state.steps.reach(event));
-        self.shared.until(|state| (!state.steps.is_held(self.number)).then_some(())).await;
-    }
-
-    fn event(&self, step: Step, status: Option<u16>) -> Option<StepEvent> {
-        let (flow, account) = (self.watched.flow?, self.watched.account.clone());
-        let at = self.shared.clock.now();
-        Some(StepEvent { number: 0, request: self.number, flow, step, account, status, at })
-    }
-
-    fn answered(&mut self, status: u16, streaming: bool) {
-        self.streaming = streaming;
-        self.status = Some(status);
-        self.shared.change(|state| {
-            state.gauges.open_streams += u64::from(streaming);
-            if let Some(record) = state.journal.record_mut(self.number) {
-                record.status = Some(status);
-            }
-        });
-    }
-
-    fn ended(mut self, ending: Ending) {
-        self.ending = ending;
-    }
-}
-
-impl Drop for Exchange {
-    fn drop(&mut self) {
-        let replied = self.event(Step::Replied, self.status).filter(|_| self.ending == Ending::Complete);
-        self.shared.change(|state| {
-            state.steps.forget(self.number);
-            if let Some(token) = &self.watched.refreshing {
-                state.tallies.refresh_ends(token);
-            }
-            if let Some(event) = replied {
-                state.steps.reach(event);
-            }
-            state.gauges.open_requests -= 1;
-            state.gauges.open_streams -= u64::from(self.streaming);
-            state.gauges.closed_early += u64::from(self.ending == Ending::ClosedByClient);
-            if let Some(record) = state.journal.record_mut(self.number) {
-                record.ending = self.ending;
-            }
-        });
     }
 }
 
@@ -401,7 +317,7 @@ impl MessageBody for ScriptedBody {
         this.first = false;
         if let Some(chunk) = this.chunks.pop_front() {
             if let Some(exchange) = &this.exchange {
-                exchange.shared.chunks_sent.fetch_add(1, Ordering::Relaxed);
+                exchange.count_chunk();
             }
             return Poll::Ready(Some(Ok(chunk)));
         }

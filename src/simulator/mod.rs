@@ -19,6 +19,7 @@ mod anthropic;
 mod bearer;
 mod clock;
 mod control;
+mod exchange;
 mod gateway;
 mod gitlab_api;
 mod grants;

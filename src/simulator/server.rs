@@ -15,7 +15,8 @@ use tokio::net::TcpSocket;
 
 use crate::domain::time::{Clock, SystemClock, Timestamp};
 use crate::simulator::account::{SimulatedAccount, demo_accounts};
-use crate::simulator::answer::{self, Answer, Exchange, ScriptedBody, Watched};
+use crate::simulator::answer::{self, Answer, ScriptedBody};
+use crate::simulator::exchange::{Exchange, Watched};
 use crate::simulator::grants::Grants;
 use crate::simulator::handle::SimulatorHandle;
 use crate::simulator::journal::{Arrival, Gauges, Journal, fingerprint};

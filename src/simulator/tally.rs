@@ -9,7 +9,7 @@ use crate::domain::time::Timestamp;
 use crate::simulator::script::Call;
 
 /// The window of GitLab's limit on direct access.
-const WINDOW: Duration = Duration::from_secs(300);
+const WINDOW: Duration = Duration::from_mins(5);
 
 /// What happened to one account, in all of the simulator's life.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -20,7 +20,7 @@ pub struct Tally {
     pub device_logins: u64,
     /// Refreshes that killed a pair and made another, whether or not the client got the answer.
     pub refreshes_committed: u64,
-    /// Refreshes that were refused and changed nothing.
+    /// Refreshes that the server itself refused, which changed nothing; what a rule answers does not count.
     pub refreshes_refused: u64,
     /// The most refreshes with one and the same token that were under way at the same time.
     pub refreshes_in_flight_max: u64,

@@ -105,7 +105,6 @@ fn bad_request(error: serde_json::Error) -> (StatusCode, String) {
     (StatusCode::BAD_REQUEST, error.to_string())
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "it is the argument of map_err")]
 fn unknown(error: impl std::error::Error) -> (StatusCode, String) {
     (StatusCode::NOT_FOUND, error.to_string())
 }

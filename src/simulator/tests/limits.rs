@@ -9,9 +9,7 @@ use crate::simulator::Limit;
 
 const CODE_SUGGESTIONS: &str = "/api/v4/code_suggestions/direct_access";
 
-fn two_a_minute() -> Option<Limit> {
-    Some(Limit { count: 2, window_s: 60 })
-}
+const TWO_A_MINUTE: Limit = Limit { count: 2, window_s: 60 };
 
 #[actix::test]
 async fn direct_access_for_completion_is_limited_to_ten_in_five_minutes_and_user() {
@@ -23,7 +21,7 @@ async fn direct_access_for_completion_is_limited_to_ten_in_five_minutes_and_user
     let told = "This endpoint has been requested too many times. Try again later.";
     ask(ADA).await.expect(429, &json!({ "message": { "error": told } }));
     assert_eq!(ask(GRACE).await.status, 201);
-    rig.clock.advance(Duration::from_secs(300));
+    rig.clock.advance(Duration::from_mins(5));
     assert_eq!(ask(ADA).await.status, 201);
     let (tally, gauges) = (rig.running.handle.tally("ada").unwrap(), rig.running.handle.gauges());
     assert_eq!((tally.throttled, gauges.throttled), (1, 1));
@@ -34,7 +32,7 @@ async fn direct_access_for_completion_is_limited_to_ten_in_five_minutes_and_user
 async fn direct_access_for_agents_can_be_limited_too() {
     let rig = Rig::new().await;
     rig.running.handle.change_instance(|instance| {
-        instance.limits.third_party_per_user = two_a_minute();
+        instance.limits.third_party_per_user = Some(TWO_A_MINUTE);
         instance.limits.retry_after = true;
     });
     rig.mint(ADA).await;
@@ -50,7 +48,7 @@ async fn direct_access_for_agents_can_be_limited_too() {
 async fn the_token_endpoint_is_limited_per_address() {
     let rig = Rig::new().await;
     let body = rig.login().await;
-    rig.running.handle.change_instance(|instance| instance.limits.oauth_token_per_address = two_a_minute());
+    rig.running.handle.change_instance(|instance| instance.limits.oauth_token_per_address = Some(TWO_A_MINUTE));
     let second = rig.refresh(text(&body, "refresh_token")).await.json();
     let third = rig.refresh(text(&second, "refresh_token")).await.json();
     let got = rig.refresh(text(&third, "refresh_token")).await;
@@ -58,7 +56,7 @@ async fn the_token_endpoint_is_limited_per_address() {
     assert_eq!(got.header("retry-after"), None);
     // The refused call changed nothing, and other calls pass.
     assert_eq!(rig.status_of(text(&third, "access_token")).await, 200);
-    rig.clock.advance(Duration::from_secs(60));
+    rig.clock.advance(Duration::from_mins(1));
     assert_eq!(rig.refresh(text(&third, "refresh_token")).await.status, 200);
     assert_eq!(rig.running.handle.tally("ada").unwrap().throttled, 1);
 }
@@ -72,8 +70,29 @@ async fn calls_are_limited_per_address_and_per_user() {
     assert_eq!((statuses, rig.status_of(GRACE).await), ([200, 200, 429], 200));
     rig.running.handle.change_instance(|instance| {
         instance.limits.per_user = None;
-        instance.limits.per_address = two_a_minute();
+        instance.limits.per_address = Some(TWO_A_MINUTE);
     });
     let statuses = [rig.status_of(ADA).await, rig.status_of(GRACE).await, rig.status_of("nobody").await];
     assert_eq!(statuses, [200, 200, 429]);
+}
+
+#[actix::test]
+async fn another_address_has_its_own_limit() {
+    let rig = Rig::new().await;
+    rig.running.handle.change_instance(|instance| instance.limits.per_address = Some(TWO_A_MINUTE));
+    let other = awc::Client::builder().local_address(std::net::Ipv4Addr::new(127, 0, 0, 2).into()).finish();
+    let url = format!("{}/api/v4/user", rig.running.url());
+    let statuses = [rig.status_of(ADA).await, rig.status_of(ADA).await, rig.status_of(ADA).await];
+    assert_eq!(statuses, [200, 200, 429]);
+    assert_eq!(super::read(other.get(url).bearer_auth(ADA), String::new()).await.status, 200);
+}
+
+#[actix::test]
+async fn a_limit_is_lifted_by_null() {
+    let rig = Rig::new().await;
+    let lifted = json!({ "limits": { "code_suggestions_per_user": null } });
+    assert_eq!(rig.control(Method::PATCH, "/instance", &lifted).await.status, 200);
+    for _ in 0..11 {
+        assert_eq!(rig.api(Method::POST, CODE_SUGGESTIONS, ADA, &json!({})).await.status, 201);
+    }
 }

@@ -162,7 +162,7 @@ async fn a_code_works_once_for_ten_minutes_and_for_its_own_client_only() {
     replay.expect(400, &json!({ "error": "invalid_grant", "error_description": INVALID_GRANT }));
 
     let code = rig.code(&[]).await;
-    rig.clock.advance(Duration::from_secs(600));
+    rig.clock.advance(Duration::from_mins(10));
     refused(&rig.exchange(&code, &[]).await, 400, "invalid_grant");
 }
 
@@ -252,7 +252,7 @@ async fn a_confidential_application_needs_its_secret_for_codes_and_refreshes() {
 async fn a_refresh_kills_both_old_tokens_at_once_and_a_replay_revokes_nothing() {
     let rig = Rig::new().await;
     let old = rig.login().await;
-    rig.clock.advance(Duration::from_secs(60));
+    rig.clock.advance(Duration::from_mins(1));
     let new = rig.refresh(text(&old, "refresh_token")).await.json();
     assert_eq!(new["created_at"], NOW.as_secs() + 60);
     assert_eq!(rig.status_of(text(&new, "access_token")).await, 200);
@@ -274,7 +274,7 @@ async fn a_refresh_kills_both_old_tokens_at_once_and_a_replay_revokes_nothing() 
 async fn a_refresh_token_outlives_its_access_token() {
     let rig = Rig::new().await;
     let body = rig.login().await;
-    rig.clock.advance(Duration::from_secs(7_200));
+    rig.clock.advance(Duration::from_hours(2));
     let told = "Token is expired. You can either do re-authorization or token refresh.";
     let got = rig.api(Method::GET, "/api/v4/user", text(&body, "access_token"), &json!({})).await;
     got.expect(401, &json!({ "error": "invalid_token", "error_description": told }));
@@ -413,4 +413,13 @@ async fn the_log_shows_no_secret_of_oauth() {
     assert!(!logged.contains(VERIFIER));
     let refreshes = rig.running.handle.requests_of(Call::Refresh);
     assert_eq!(refreshes[0].account.as_deref(), Some("ada"));
+}
+
+#[actix::test]
+async fn oauth_lives_below_the_instances_path() {
+    let rig = Rig::with(|settings| settings.path_prefix = "/gitlab".to_owned()).await;
+    let body = rig.login().await;
+    assert_eq!(rig.refresh(text(&body, "refresh_token")).await.status, 200);
+    let outside = format!("http://{}/oauth/authorize?{}", rig.running.address(), wanted(&[]));
+    assert_eq!(read(rig.client.get(outside), String::new()).await.status, 404);
 }

@@ -65,7 +65,7 @@ async fn a_device_may_be_denied_or_come_too_late() {
     handle.approve_device("ada", text(&device, "user_code"), Decision::Deny).unwrap();
     assert_eq!(error(&rig.poll(&device).await), (400, "access_denied".to_owned()));
     let device = rig.device().await;
-    rig.clock.advance(Duration::from_secs(300));
+    rig.clock.advance(Duration::from_mins(5));
     let late = handle.approve_device("ada", text(&device, "user_code"), Decision::Authorize);
     assert_eq!(late, Err(NotDone::Page("The user code is expired".to_owned())));
     assert_eq!(error(&rig.poll(&device).await), (400, "expired_token".to_owned()));

@@ -68,6 +68,8 @@ async fn a_client_that_dies_before_the_commit_has_lost_nothing() {
     soon(handle.closed_early(1)).await;
     assert_eq!(handle.tally("ada").unwrap().refresh_tokens_valid, [fingerprint(text(&body, "refresh_token"))]);
     assert_eq!(rig.refresh(text(&body, "refresh_token")).await.status, 200);
+    // One after the other is not at the same time.
+    assert_eq!(handle.tally("ada").unwrap().refreshes_in_flight_max, 1);
 }
 
 #[actix::test]
