@@ -164,8 +164,8 @@ pub(super) fn decode_account(sealer: &Sealer, key: &AccountId, bytes: &[u8]) -> 
         SealedCredential::PersonalAccessToken { token, scopes, expires_on } => {
             Credential::PersonalAccessToken { token: Secret::new(token), scopes, expires_on }
         }
-        SealedCredential::OAuth(sealed) => {
-            let (app, pair) = sealed.opened();
+        SealedCredential::OAuth(stored) => {
+            let (app, pair) = stored.opened();
             Credential::OAuth { app, pair }
         }
     };
