@@ -95,6 +95,8 @@ const PURE: &[&str] = &[
     "account/state/",
     "domain/",
     "gitlab/error/",
+    "gitlab/oauth/outcome.rs",
+    "gitlab/oauth/reply.rs",
     "protocol/",
     "router/policy/",
 ];
