@@ -7,6 +7,7 @@ use crate::gitlab::upstream::tests::raw_server::{RawServer, Received, in_time};
 use crate::gitlab::upstream::tests::upstream;
 
 mod exchange;
+mod foreign;
 mod replies;
 
 const REDIRECT: &str = "http://127.0.0.1:8080/oauth/callback";
