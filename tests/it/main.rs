@@ -10,6 +10,7 @@ mod cli;
 mod clients;
 mod first_light;
 mod model_names;
+mod renewal;
 mod restart;
 mod routes;
 mod routing;

@@ -99,7 +99,8 @@ impl AccountActor {
         let credential = self.record.credential.clone();
         let checking = async move {
             let session = Session { upstream: &office.upstream, instance: &instance, token: &token };
-            checkup::run(session, &credential, grant.as_deref(), &probe_model(&office.catalogue), office.clock.now()).await
+            checkup::run(session, &credential, grant.as_deref(), &probe_model(&office.catalogue), office.clock.now())
+                .await
         };
         checking.into_actor(self).boxed_local()
     }

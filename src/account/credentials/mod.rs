@@ -56,6 +56,8 @@ const LAG_WAITS: [Duration; 6] = [
 ];
 /// Each of them is drawn out by up to this factor, so that accounts that failed together do not try together.
 const LAG_JITTER: f64 = 1.2;
+/// Waits that a leap of time may cut short without counting. A machine whose clock leaps more often has no better one.
+const LEAPS_FORGIVEN: usize = 2;
 /// How often a pair is tried whose account needs a login.
 const PROBE_EVERY: Duration = Duration::from_hours(6);
 /// So long ahead people are told of a login that ends.
@@ -160,6 +162,8 @@ struct Pair {
     trouble: Option<Block>,
     /// How often the refresh token was refused in a row.
     lag: usize,
+    /// How many of these do not count, because time leapt.
+    leaps: usize,
     needs_login: bool,
 }
 
@@ -183,6 +187,7 @@ impl Credentials {
                     doubt,
                     trouble: None,
                     lag: 0,
+                    leaps: 0,
                     needs_login: false,
                 })
             }
@@ -366,8 +371,12 @@ impl Credentials {
 
     /// Takes in that time leapt ahead, by a sleep or by a clock that was set: the wait that it cut short proves nothing.
     pub(crate) fn time_leapt(&mut self) {
-        if let Kind::Pair(pair) = &mut self.kind {
-            pair.lag = pair.lag.saturating_sub(1);
+        if let Kind::Pair(pair) = &mut self.kind
+            && pair.lag > 0
+            && pair.leaps < LEAPS_FORGIVEN
+        {
+            pair.lag -= 1;
+            pair.leaps += 1;
         }
     }
 
@@ -410,7 +419,8 @@ impl Pair {
             (true, false) => Reason::LoginEnded,
             (true, true) => Reason::RenewalInterrupted,
         };
-        let last = self.trouble.as_ref().filter(|_| self.lag > 1);
+        let refusals = [Reason::RenewalRefused, Reason::LoginEnded, Reason::RenewalInterrupted];
+        let last = self.trouble.as_ref().filter(|block| refusals.contains(&block.reason));
         self.trouble = Some(Block {
             reason,
             since: last.map_or(now, |block| block.since),

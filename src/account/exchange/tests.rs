@@ -31,10 +31,7 @@ fn orders(heard: Vec<Heard>) -> Vec<Option<Order>> {
 #[test]
 fn it_is_noted_then_asked_then_kept_and_only_then_done() {
     let all = orders(vec![Heard::Noted { new: true }, Heard::Issued(pair()), Heard::Kept]);
-    assert_eq!(
-        all,
-        [Some(Order::Note), Some(Order::Ask), Some(Order::Keep(pair())), Some(Order::Done(pair()))]
-    );
+    assert_eq!(all, [Some(Order::Note), Some(Order::Ask), Some(Order::Keep(pair())), Some(Order::Done(pair()))]);
 }
 
 #[test]

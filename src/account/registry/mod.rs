@@ -16,8 +16,8 @@ pub(crate) use crate::account::actor::{AccountActor, AccountSettings};
 use crate::account::actor::{Office, Relogin, Stored};
 use crate::account::api::{Retire, Snapshot, SnapshotChanged, Table};
 use crate::account::broker::BrokerActor;
-pub(crate) use crate::account::exchanger::Finish;
 use crate::account::exchanger::ExchangerActor;
+pub(crate) use crate::account::exchanger::Finish;
 use crate::account::lease::Gauge;
 use crate::account::login::{self, Checked, LoginError, NewAccount, probe_model};
 use crate::account::shared_health::Refused;
@@ -120,8 +120,7 @@ impl RegistryActor {
     pub(crate) fn start_with(parts: RegistryParts) -> Addr<Self> {
         Self::create(|ctx| {
             let clock = Arc::clone(&parts.clock);
-            let exchanger =
-                ExchangerActor::start_with(parts.upstream.clone(), parts.store.clone(), Arc::clone(&clock));
+            let exchanger = ExchangerActor::start_with(parts.upstream.clone(), parts.store.clone(), Arc::clone(&clock));
             let office = Office {
                 upstream: parts.upstream,
                 store: parts.store,

@@ -94,7 +94,6 @@ impl State {
         }
         true
     }
-
 }
 
 fn publish_if(changed: bool) -> Vec<Effect> {

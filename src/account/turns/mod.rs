@@ -174,10 +174,13 @@ impl Turns {
         let stay = |(Reverse(urgency), ..): &(Reverse<Urgency>, u64, AccountId)| *urgency == Urgency::Operator;
         let (stay, leave): (BTreeSet<_>, BTreeSet<_>) = std::mem::take(&mut self.queue).into_iter().partition(stay);
         self.queue = stay;
-        leave.into_iter().map(|(_, _, account)| {
-            self.places.remove(&account);
-            (account, block.clone())
-        }).collect()
+        leave
+            .into_iter()
+            .map(|(_, _, account)| {
+                self.places.remove(&account);
+                (account, block.clone())
+            })
+            .collect()
     }
 
     /// Lets one more call follow; to be called at the rate that the instance is to bear.

@@ -150,7 +150,7 @@ fn the_end_of_a_call_with_an_older_login_changes_nothing() {
         Event::Minted(generation(1), grant(9, NOW + 9 * HOUR)),
         Event::Exchanged(generation(1), Ended::InvalidGrant),
         Event::Exchanged(generation(1), stored(2, NOW)),
-        Event::Unsaved(generation(1), unknown(NOW)),
+        Event::Unsaved(generation(1), crate::account::state::calls::unknown(NOW)),
         Event::Discovered(generation(1)),
     ] {
         let mut state = oauth(rng);

@@ -248,7 +248,12 @@ fn what_only_a_person_can_mend_is_looked_at_again_after_a_quarter_of_an_hour() {
         let mut state = start(Generation::default(), None, NOW, rng);
         for _ in 0..5 {
             act(&mut state, Event::RenewalWanted(None), NOW, rng);
-            act(&mut state, Event::MintFailed(login(), fault(Scope::Account, Reason::TokenExpired, Hold::UntilFixed)), NOW, rng);
+            act(
+                &mut state,
+                Event::MintFailed(login(), fault(Scope::Account, Reason::TokenExpired, Hold::UntilFixed)),
+                NOW,
+                rng,
+            );
         }
         let due = first(&mut state, &Effect::Mint, NOW, HOUR, rng).unwrap();
         assert!((12 * MINUTE..=18 * MINUTE + SECOND).contains(&due.since(NOW)), "seed {seed}");

@@ -82,19 +82,30 @@ impl World {
             grant: None,
             full_until: NOW,
         };
-        let gitlab = GitLab {
-            valid: 1,
-            revoked: false,
-            lag_until: NOW,
-            lag_after: NOW,
-            down_until: NOW,
-            throttled_until: NOW,
-        };
+        let gitlab =
+            GitLab { valid: 1, revoked: false, lag_until: NOW, lag_after: NOW, down_until: NOW, throttled_until: NOW };
         let state = started(&disk, NOW, &mut rng);
         let (running, asking, minting, mints) = (None, None, None, Vec::new());
         let (queued, listing, lost, exchanges) = (false, false, false, 0);
         let (now, real) = (NOW, NOW);
-        Self { seed, rng, now, real, gitlab, disk, state, queued, running, asking, minting, listing, mints, lost, exchanges, calm: false }
+        Self {
+            seed,
+            rng,
+            now,
+            real,
+            gitlab,
+            disk,
+            state,
+            queued,
+            running,
+            asking,
+            minting,
+            listing,
+            mints,
+            lost,
+            exchanges,
+            calm: false,
+        }
     }
 
     fn step(&mut self, event: Event) {
@@ -161,7 +172,11 @@ impl World {
         let heard = match running.work {
             Work::Note if self.disk.number != of => return self.overtaken(of),
             Work::Note | Work::Keep(_) if full => {
-                if matches!(running.work, Work::Note) { Heard::NotNoted } else { Heard::NotKept }
+                if matches!(running.work, Work::Note) {
+                    Heard::NotNoted
+                } else {
+                    Heard::NotKept
+                }
             }
             Work::Note => {
                 let new = self.disk.begun_at.is_none();
@@ -301,7 +316,7 @@ impl World {
         let step = match self.rng.random_range(0..100) {
             0..30 => SECOND.mul_f64(self.rng.random_range(0.0..2.0)),
             _ if busy => SECOND.mul_f64(self.rng.random_range(0.0..10.0)),
-            30..97 => MINUTE.mul_f64(self.rng.random_range(0.0..3.0)),
+            30..97 => MINUTE.mul_f64(self.rng.random_range(0.0..12.0)),
             97..99 => MINUTE * self.rng.random_range(1..60),
             _ => HOUR * self.rng.random_range(1..12),
         };
@@ -363,8 +378,8 @@ impl World {
         (gitlab.lag_until, gitlab.down_until, gitlab.throttled_until) = (mended, mended, mended);
         self.disk.full_until = mended;
         self.calm = true;
-        for _ in 0..(2 * HOUR).as_secs() / 10 {
-            (self.now, self.real) = (self.now + 10 * SECOND, self.real + 10 * SECOND);
+        for _ in 0..(4 * HOUR).as_secs() / 15 {
+            (self.now, self.real) = (self.now + 15 * SECOND, self.real + 15 * SECOND);
             self.work();
             self.go_on();
             self.step(Event::Tick);

@@ -30,7 +30,18 @@ impl World {
         let stored = rng.random_bool(0.5).then(|| grant(7, NOW + rng.random_range(0..90) * MINUTE));
         let state = start(generation(7), stored, NOW, &mut rng);
         let (now, real) = (NOW, NOW);
-        Self { state, rng, now, real, queued: false, minting: false, listing: false, waiting: 0, mints: Vec::new(), seed }
+        Self {
+            state,
+            rng,
+            now,
+            real,
+            queued: false,
+            minting: false,
+            listing: false,
+            waiting: 0,
+            mints: Vec::new(),
+            seed,
+        }
     }
 
     fn seen(&self) -> Seen {

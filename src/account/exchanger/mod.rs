@@ -296,3 +296,6 @@ impl Handler<Finish> for ExchangerActor {
         Box::pin(async move { wait.await.unwrap_or_default() })
     }
 }
+
+#[cfg(test)]
+mod tests;
