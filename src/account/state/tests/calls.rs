@@ -168,6 +168,22 @@ fn the_end_of_a_call_with_an_older_login_changes_nothing() {
 }
 
 #[test]
+fn a_late_refusal_of_an_older_login_does_not_end_a_mint_with_the_new_one() {
+    let rng = &mut rng(0);
+    let mut state = oauth(rng);
+    act(&mut state, Event::RenewalWanted(None), NOW + MINUTE, rng);
+    act(&mut state, Event::LoggedIn(terms_of(3, NOW + MINUTE), grant(2, NOW + HOUR)), NOW + MINUTE, rng);
+    let now = NOW + 2 * MINUTE;
+    assert!(act(&mut state, Event::RenewalWanted(None), now, rng).contains(&Effect::Mint));
+    for late in [Event::MintFailed(generation(1), unauthorized()), Event::Minted(generation(1), grant(9, NOW + HOUR))] {
+        assert_eq!(state.step(late, now, rng), []);
+        assert!(state.is_minting());
+    }
+    act(&mut state, Event::Minted(generation(3), grant(3, now + HOUR)), now, rng);
+    assert_eq!(state.grant().unwrap().generation, generation(3));
+}
+
+#[test]
 fn a_new_login_repairs_an_account_that_needs_one() {
     let rng = &mut rng(0);
     let mut state = oauth(rng);
