@@ -194,7 +194,10 @@ impl RegistryActor {
 
     fn start_all(&mut self, contents: Contents, wanted: impl Fn(&AccountId) -> bool) {
         for bad in contents.accounts.unreadable.iter().chain(&contents.grants.unreadable) {
-            error!(account.id = %bad.account, "what is stored of account `{}` cannot be used: {}; it is kept", bad.account, bad.reason);
+            error!(
+                account.id = bad.id,
+                "what is stored of account `{}` cannot be used: {}; it is kept", bad.id, bad.reason
+            );
         }
         let mut grants: BTreeMap<_, _> =
             contents.grants.records.into_iter().map(|grant| (grant.account.clone(), grant)).collect();
