@@ -93,6 +93,46 @@ impl Credential {
     }
 }
 
+/// A login by OAuth from right before its code is exchanged until it is an account, for that is what makes a pair that
+/// GitLab handed out survive a crash before it is known whose it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoginRecord {
+    /// Random, and fit for a path; nobody can guess another's.
+    pub id: String,
+    /// Where the user logs in.
+    pub instance: InstanceUrl,
+    /// The application it comes through.
+    pub app: OAuthApp,
+    /// How far it is.
+    pub state: LoginState,
+    /// The operator's name for the account to be.
+    pub label: Option<String>,
+    /// Its pool, where the operator named one.
+    pub pool: Option<String>,
+    /// Its tier, where the operator named one.
+    pub priority: Option<i32>,
+    /// Its share, where the operator named one.
+    pub weight: Option<u32>,
+    /// Its limit, where the operator named one.
+    pub max_concurrency: Option<u32>,
+    /// Its gateway, where the operator named one.
+    pub gateway_url: Option<GatewayUrl>,
+    /// The account that must log in again, where it is not a new one.
+    pub account: Option<AccountId>,
+    /// When the exchange was begun.
+    pub begun_at: Timestamp,
+}
+
+/// How far a login is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LoginState {
+    /// The code, or the device's code, is being exchanged. Where a start finds this, GitLab may have handed out a pair that
+    /// never arrived.
+    Exchanging,
+    /// GitLab handed out this pair.
+    Issued(OAuthPair),
+}
+
 /// A gateway token with the headers that belong to it: one unit, never mixed with another grant's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GrantRecord {

@@ -37,6 +37,8 @@ const FLOORS: &[Room] = &[
             "app",
             "config",
             "http::admin",
+            "http::page",
+            "account::login::view",
             "account::view",
             "gitlab::rest",
             "gitlab::upstream",
