@@ -74,6 +74,7 @@ fn account(user_id: u64, model: &ModelName) -> Option<Arc<Snapshot>> {
         enabled: true,
         grant: Some(Arc::new(grant)),
         renewable: true,
+        unsaved: false,
         trouble: None,
         block: None,
         models: Arc::default(),

@@ -55,6 +55,8 @@ pub(crate) struct Snapshot {
     pub(crate) grant: Option<Arc<Grant>>,
     /// Whether a mint is on its way or would be tried if asked for, so that waiting makes sense.
     pub(crate) renewable: bool,
+    /// Whether the login was renewed and could not be stored: the pair in memory is all there is.
+    pub(crate) unsaved: bool,
     /// Why there is no newer grant, if minting fails.
     pub(crate) trouble: Option<Block>,
     /// Why the account as a whole is not used.
@@ -204,6 +206,7 @@ pub(crate) mod tests {
             enabled: true,
             grant: Some(grant(NOW + std::time::Duration::from_hours(1))),
             renewable: true,
+            unsaved: false,
             trouble: None,
             block: None,
             models: Arc::default(),

@@ -13,15 +13,16 @@ use actix::{Actor, Addr, Arbiter};
 use actix_web::dev::ServerHandle;
 use actix_web::web::Data;
 use actix_web::{App as WebApp, HttpServer, middleware};
+use futures::future::join;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use tokio::time::timeout;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::access::Access;
-use crate::account::login::api::Finish;
+use crate::account::login::api::Finish as FinishLogins;
 use crate::account::login::{LoginsActor, POOL_DEFAULT};
-use crate::account::registry::{Published, SETTLE_MAX, Settle};
+use crate::account::registry::{Finish, Published, RegistryActor, SETTLE_MAX, Settle};
 use crate::config::{Config, ConfigError, ModelFallback};
 use crate::domain::catalogue::CatalogueError;
 use crate::domain::secret::Secret;
@@ -40,8 +41,9 @@ const KEEP_ALIVE: Duration = Duration::from_secs(75);
 const HEAD_READ_MAX: Duration = Duration::from_secs(15);
 /// What streams get to say their last words once the drain is over.
 const LAST_WORDS: Duration = Duration::from_secs(3);
-/// Longest wait for GitLab to answer a login that is being exchanged: longer than any of its answers may take.
-const EXCHANGE_MAX: Duration = Duration::from_secs(85);
+/// Longest wait for logins that are exchanged or renewed: GitLab's answer may take 80 s, and a disk may have to be tried
+/// again.
+const FINISH_MAX: Duration = Duration::from_secs(120);
 /// Longest wait for the store to write what it holds.
 const FLUSH_MAX: Duration = Duration::from_secs(5);
 
@@ -107,6 +109,7 @@ pub struct Running {
     drain_time: Duration,
     logins: Addr<LoginsActor>,
     store: Addr<StoreActor>,
+    registry: Addr<RegistryActor>,
     arbiters: Vec<Arbiter>,
     run_file: Option<RunFile>,
 }
@@ -141,6 +144,7 @@ pub async fn start(config: Config, mode: Mode, clock: Arc<dyn Clock>) -> Result<
     }
     let drain = Arc::new(Drain::default());
     let pools: Arc<[String]> = Arc::new([POOL_DEFAULT.to_owned()]);
+    let stopping = registry.clone();
     let parts = DoorParts {
         registry,
         logins: logins.clone(),
@@ -166,6 +170,7 @@ pub async fn start(config: Config, mode: Mode, clock: Arc<dyn Clock>) -> Result<
         drain_time: config.limits.drain,
         logins,
         store,
+        registry: stopping,
         arbiters: vec![control, store_arbiter],
         run_file,
     })
@@ -268,9 +273,12 @@ impl Running {
         // What is left are idle connections, which the server would wait for.
         drop(self.server.stop(false));
         stopping.abort();
-        // What GitLab hands out while it is waited for here would be lost.
-        if timeout(EXCHANGE_MAX, self.logins.send(Finish)).await.is_err() {
-            warn!("a login did not finish in time; the next start says which");
+        // A login that is being exchanged must come to disk: what GitLab hands out now is all there will be.
+        let finishing = join(self.logins.send(FinishLogins), self.registry.send(Finish));
+        if timeout(FINISH_MAX, finishing).await.is_err() {
+            error!(
+                "stopping although a login is being exchanged, or a new pair is not on disk; the next start says which"
+            );
         }
         if timeout(FLUSH_MAX, self.store.send(crate::store::Flush)).await.is_err() {
             warn!("the store did not finish writing in time");

@@ -203,6 +203,11 @@ fn class_of(reason: Reason) -> ErrorClass {
         Reason::TokenInvalid
         | Reason::TokenExpired
         | Reason::TokenRevoked
+        | Reason::TokenTooNew
+        | Reason::RenewalRefused
+        | Reason::RenewalInterrupted
+        | Reason::LoginNotRenewable
+        | Reason::StoreFailed
         | Reason::ScopeMissing
         | Reason::LoginEnded
         | Reason::CodeRefused

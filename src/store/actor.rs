@@ -16,7 +16,7 @@ const MAILBOX_WRITES: usize = 256;
 
 /// Owns the store.
 pub struct StoreActor {
-    store: Box<dyn Store>,
+    pub(super) store: Box<dyn Store>,
 }
 
 /// Adds or replaces an account; answered once it is on disk. See [`Store::put_account`] for refusals.

@@ -63,6 +63,10 @@ impl Store for FailingStore {
         self.store.load_health()
     }
 
+    fn load_account(&self, account: &AccountId) -> Result<Option<AccountRecord>, StoreError> {
+        self.store.load_account(account)
+    }
+
     fn put_account(&mut self, record: &AccountRecord) -> Result<(), StoreError> {
         self.switch.check()?;
         self.store.put_account(record)

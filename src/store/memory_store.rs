@@ -23,6 +23,10 @@ impl Store for MemoryStore {
         Ok(Loaded { records: self.grants.values().cloned().collect(), unreadable: Vec::new() })
     }
 
+    fn load_account(&self, account: &AccountId) -> Result<Option<AccountRecord>, StoreError> {
+        Ok(self.accounts.get(account).cloned())
+    }
+
     fn load_logins(&self) -> Result<Loaded<LoginRecord>, StoreError> {
         Ok(Loaded { records: self.logins.values().cloned().collect(), unreadable: Vec::new() })
     }

@@ -18,6 +18,7 @@ use crate::domain::id::{AccountId, Generation};
 pub mod actor;
 mod codec;
 mod disk;
+mod exchange;
 #[cfg(test)]
 pub(crate) mod failing_store;
 pub mod master_key;
@@ -33,6 +34,7 @@ pub use actor::{
     Contents, DeleteAccount, DeleteLogin, Flush, Load, PutAccount, PutAccountFromLogin, PutGrant, PutHealth, PutLogin,
     StoreActor,
 };
+pub use exchange::{ExchangeNote, NoteExchange, PutPair, PutSettings, Written};
 pub use master_key::{KeyError, KeyFile, MasterKey};
 pub use memory_store::MemoryStore;
 pub use record::{AccountRecord, Credential, GrantRecord, GrantSource, LoginRecord, LoginState};
@@ -45,6 +47,12 @@ pub trait Store: Send {
 
     /// Reads all grants, in the order of their accounts' ids.
     fn load_grants(&self) -> Result<Loaded<GrantRecord>, StoreError>;
+
+    /// Reads one account; `None` if it is not stored.
+    ///
+    /// # Errors
+    /// [`StoreError::Unreadable`] if its record cannot be read.
+    fn load_account(&self, account: &AccountId) -> Result<Option<AccountRecord>, StoreError>;
 
     /// Reads all logins, in the order of their ids.
     fn load_logins(&self) -> Result<Loaded<LoginRecord>, StoreError>;

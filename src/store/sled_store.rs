@@ -115,6 +115,12 @@ impl Store for SledStore {
         self.load(&self.grants, decode_grant)
     }
 
+    fn load_account(&self, account: &AccountId) -> Result<Option<AccountRecord>, StoreError> {
+        let Some(bytes) = self.accounts.get(account.as_str())? else { return Ok(None) };
+        let decoded = decode_account(&self.sealer, account.as_str(), &bytes);
+        decoded.map(Some).map_err(|source| StoreError::Unreadable { account: account.clone(), source })
+    }
+
     fn load_logins(&self) -> Result<Loaded<LoginRecord>, StoreError> {
         self.load(&self.logins, decode_login)
     }

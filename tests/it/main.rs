@@ -11,6 +11,7 @@ mod clients;
 mod first_light;
 mod login;
 mod model_names;
+mod renewal;
 mod restart;
 mod routes;
 mod routing;

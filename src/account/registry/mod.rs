@@ -13,8 +13,11 @@ use futures::channel::oneshot;
 use tracing::{error, info};
 
 pub(crate) use crate::account::actor::{AccountActor, AccountSettings};
-use crate::account::actor::{Office, Relogin};
+use crate::account::actor::{Office, Relogin, Stored};
 use crate::account::api::{Retire, Snapshot, SnapshotChanged, Table};
+use crate::account::broker::BrokerActor;
+use crate::account::exchanger::ExchangerActor;
+pub(crate) use crate::account::exchanger::Finish;
 use crate::account::lease::Gauge;
 use crate::account::login::{self, Arrival, LoginError, NewAccount, probe_model};
 use crate::account::shared_health::Refused;
@@ -121,9 +124,13 @@ impl RegistryActor {
     /// Starts the registry on the present arbiter, with an actor for every stored account.
     pub(crate) fn start_with(parts: RegistryParts) -> Addr<Self> {
         Self::create(|ctx| {
+            let clock = Arc::clone(&parts.clock);
+            let exchanger = ExchangerActor::start_with(parts.upstream.clone(), parts.store.clone(), Arc::clone(&clock));
             let office = Office {
                 upstream: parts.upstream,
                 store: parts.store,
+                broker: BrokerActor::start_with(clock),
+                exchanger,
                 registry: ctx.address().recipient(),
                 clock: parts.clock,
                 catalogue: parts.catalogue,
@@ -206,9 +213,10 @@ impl RegistryActor {
         }
         let mut grants: BTreeMap<_, _> =
             contents.grants.records.into_iter().map(|grant| (grant.account.clone(), grant)).collect();
+        let memories: BTreeMap<_, _> = contents.health.into_iter().collect();
         for record in contents.accounts.records.into_iter().filter(|record| wanted(&record.id)) {
-            let grant = grants.remove(&record.id);
-            self.start_account(record, |record, office, gauge| AccountActor::new(office, record, grant, gauge));
+            let stored = Stored::new(grants.remove(&record.id), memories.get(&record.id).map(Vec::as_slice));
+            self.start_account(record, |record, office, gauge| AccountActor::new(office, record, stored, gauge));
         }
     }
 
@@ -251,7 +259,7 @@ impl RegistryActor {
             }
             info!(account.id = %id, "account `{id}` was added");
             actor.start_account(record, |record, office, gauge| {
-                AccountActor::new(office, record, None, gauge).with_first_mint(mint)
+                AccountActor::new(office, record, Stored::default(), gauge).with_first_mint(mint)
             });
             Ok(id)
         }))
@@ -380,6 +388,15 @@ impl Handler<All> for RegistryActor {
 
     fn handle(&mut self, _: All, _: &mut Self::Context) -> Self::Result {
         MessageResult(self.entries.values().map(|entry| entry.address.clone()).collect())
+    }
+}
+
+impl Handler<Finish> for RegistryActor {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, finish: Finish, _: &mut Self::Context) -> Self::Result {
+        let finishing = self.office.exchanger.send(finish);
+        Box::pin(async move { finishing.await.unwrap_or_default() })
     }
 }
 
