@@ -8,7 +8,7 @@ use super::*;
 use crate::account::exchange::{Attempt, Heard, Order};
 use crate::domain::oauth::OAuthPair;
 
-const STEPS: usize = 600;
+const STEPS: usize = 1_000;
 /// False refusals last for less than this, and come no more often than every two hours.
 const LAG_MAX: Duration = Duration::from_mins(10);
 
@@ -350,8 +350,8 @@ impl World {
                 self.step(Event::RenewalWanted(Some(generation(than))));
             }
             150..155 => self.step(Event::RenewalWanted(None)),
-            200..400 if self.running.is_some() => self.work(),
-            400..600 => self.go_on(),
+            200..500 if self.running.is_some() => self.work(),
+            500..800 => self.go_on(),
             _ => self.step(Event::Tick),
         }
     }
