@@ -6,7 +6,9 @@
 
 mod actor;
 pub(crate) mod api;
+mod bell;
 mod checkup;
+mod gauge;
 pub(crate) mod lease;
 pub(crate) mod login;
 mod minting;

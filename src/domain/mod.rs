@@ -4,9 +4,11 @@
 //! constructors, so no room below the door checks twice.
 
 pub mod catalogue;
+pub mod conversation;
 pub mod endpoint;
 pub mod fault;
 pub mod id;
 pub mod model;
 pub mod secret;
+pub mod strategy;
 pub mod time;

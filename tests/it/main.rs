@@ -3,6 +3,7 @@
 #![expect(unreachable_pub, clippy::expect_used, clippy::panic, reason = "tests say what they are in their names")]
 
 mod admin_api;
+mod affinity;
 mod architecture;
 mod bad_input;
 mod cancellation;
@@ -10,6 +11,7 @@ mod cli;
 mod clients;
 mod first_light;
 mod model_names;
+mod queue;
 mod restart;
 mod routes;
 mod routing;

@@ -162,7 +162,9 @@ impl RegistryActor {
     fn publish(&mut self) {
         self.publishing = false;
         let accounts = self.entries.values().filter_map(|entry| entry.snapshot.clone()).collect();
-        self.published.store(Arc::new(Table { accounts, refused: Arc::clone(&self.refused) }));
+        let bell = Arc::clone(&self.published.load().bell);
+        self.published.store(Arc::new(Table { accounts, refused: Arc::clone(&self.refused), bell: Arc::clone(&bell) }));
+        bell.ring();
         // Who has left needs no answer.
         self.waiting.drain(..).for_each(|waiter| waiter.send(()).unwrap_or_default());
         if self.is_settled() {

@@ -97,6 +97,7 @@ const PURE: &[&str] = &[
     "gitlab/error/",
     "protocol/",
     "router/policy/",
+    "router/queue.rs",
 ];
 
 /// What no pure file may say.
