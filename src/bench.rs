@@ -78,7 +78,7 @@ fn account(user_id: u64, model: &ModelName) -> Option<Arc<Snapshot>> {
         id: AccountId::of(&InstanceUrl::gitlab_com(), user_id),
         pool: "default".into(),
         priority: 0,
-        weight: if user_id % 2 == 0 { 1 } else { 3 },
+        weight: if user_id.is_multiple_of(2) { 1 } else { 3 },
         max_concurrency: 16,
         enabled: true,
         grant: Some(Arc::new(grant)),

@@ -145,8 +145,8 @@ mod tests {
     fn a_pace_follows_the_answers_and_is_forgotten() {
         let gauge = Gauge::default();
         assert_eq!(gauge.pace_ms(NOW), None);
-        gauge.note_pace(Duration::from_millis(1_000), NOW);
-        gauge.note_pace(Duration::from_millis(2_000), NOW);
+        gauge.note_pace(Duration::from_secs(1), NOW);
+        gauge.note_pace(Duration::from_secs(2), NOW);
         assert_eq!(gauge.pace_ms(NOW), Some(1_250));
         assert_eq!(gauge.pace_ms(NOW + PACE_BELIEVED_FOR), Some(1_250));
         let later = NOW + PACE_BELIEVED_FOR + Duration::from_secs(1);

@@ -201,6 +201,21 @@ async fn those_who_wait_for_an_account_that_is_removed_hear_that_there_is_none()
 }
 
 #[actix::test]
+async fn what_an_account_serves_still_counts_when_it_is_removed_and_added_again() {
+    let app = TestApp::start(&["ada"], |layer| layer.queue_timeout_s = Some(1)).await;
+    let id = app.add_with("ada", &json!({ "max_concurrency": 1 })).await;
+    let occupied = occupy(&app).await;
+    let removed = app.admin("DELETE", &format!("/admin/v1/accounts/{id}")).send().await;
+    assert_eq!(removed.status, 204, "{}", removed.text());
+    app.add_with("ada", &json!({ "max_concurrency": 1 })).await;
+    assert_eq!(app.account("ada").await["in_flight"], 1);
+    assert_eq!(soon(app.ask("/v1/messages", &messages(SONNET, true))).await.status, 429);
+    drop(occupied);
+    app.at_rest().await;
+    assert_eq!(app.ask("/v1/messages", &messages(SONNET, true)).await.status, 200);
+}
+
+#[actix::test]
 async fn a_token_count_does_not_wait_but_is_estimated() {
     let app = ada_alone(1).await;
     let _occupied = occupy(&app).await;

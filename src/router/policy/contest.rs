@@ -262,12 +262,11 @@ fn by_tier(account: &Snapshot, best: &Entry<'_, '_>) -> Ordering {
 /// Orders two accounts of one tier; greater is better.
 fn compare(rule: Rule, one: &Entry<'_, '_>, other: &Entry<'_, '_>) -> Ordering {
     match rule {
-        Rule::Affinity(_) => nearer(one, other),
+        Rule::Affinity(_) | Rule::Weighted(Some(_), _) => nearer(one, other),
         Rule::Balanced(key) => {
             let by_load = level(other).order(level(one));
             if key.is_some() { by_load.then_with(|| nearer(one, other)) } else { by_load }
         }
-        Rule::Weighted(Some(_), _) => nearer(one, other),
         Rule::RoundRobin | Rule::Weighted(None, _) => other.turn.cmp(&one.turn),
         Rule::FillFirst => one.turn.cmp(&other.turn),
         Rule::Random => Ordering::Equal,

@@ -168,7 +168,7 @@ fn of_two_blocks_on_one_account_the_later_end_is_the_honest_one() {
     let both = snapshot("a", |s| (s.block, s.models) = (Some(block(Reason::QuotaUnknown, 5)), Arc::new(models)));
     let none = chosen(&table(vec![both]), &ask("claude-sonnet-4-6", MESSAGES), 0).unwrap_err();
     let NoAccount::Blocked { reason, until, .. } = none else { unreachable!("{none:?}") };
-    assert_eq!((reason, until), (Reason::QuotaExhausted, NOW + Duration::from_secs(600)));
+    assert_eq!((reason, until), (Reason::QuotaExhausted, NOW + Duration::from_mins(10)));
 }
 
 #[test]
