@@ -96,7 +96,7 @@ pub(crate) struct Snapshot {
 impl Snapshot {
     /// Returns whether a success on `model` would be news.
     pub(crate) fn in_doubt(&self, model: &ModelName) -> bool {
-        self.block.is_some() || (!self.models.is_empty() && self.models.contains_key(model))
+        self.hinted || self.block.is_some() || (!self.models.is_empty() && self.models.contains_key(model))
     }
 
     /// Returns whether it can serve some request at `now`.

@@ -23,18 +23,27 @@ pub enum Bond {
 impl Conversation {
     /// Returns the conversation that a client calls `name`.
     pub fn named(name: &[u8]) -> Self {
-        Self::of([name], Bond::Firm)
+        let mut fingerprint = Fingerprint::default();
+        fingerprint.add(name);
+        fingerprint.conversation(Bond::Firm)
+    }
+}
+
+/// What tells a conversation from others, as it is read piece by piece.
+// Without a key of its own, so that every worker arrives at the same hash, also after a restart.
+#[derive(Clone, Debug, Default)]
+pub struct Fingerprint(DefaultHasher);
+
+impl Fingerprint {
+    /// Adds what comes next.
+    pub fn add(&mut self, piece: &[u8]) {
+        self.0.write_usize(piece.len());
+        self.0.write(piece);
     }
 
-    /// Returns the conversation that is told from others by `parts`, in this order.
-    pub fn of<'a>(parts: impl IntoIterator<Item = &'a [u8]>, bond: Bond) -> Self {
-        // Without a key of its own, so that every worker arrives at the same hash, also after a restart.
-        let mut hasher = DefaultHasher::new();
-        for part in parts {
-            hasher.write_usize(part.len());
-            hasher.write(part);
-        }
-        Self { key: hasher.finish(), bond }
+    /// Returns the conversation with all that was added.
+    pub fn conversation(&self, bond: Bond) -> Conversation {
+        Conversation { key: self.0.finish(), bond }
     }
 }
 
@@ -43,8 +52,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn where_one_part_ends_and_the_next_begins_makes_a_difference() {
-        let key = |parts: &[&'static str]| Conversation::of(parts.iter().map(|part| part.as_bytes()), Bond::Loose).key;
+    fn where_one_piece_ends_and_the_next_begins_makes_a_difference() {
+        let key = |pieces: &[&str]| {
+            let mut fingerprint = Fingerprint::default();
+            pieces.iter().for_each(|piece| fingerprint.add(piece.as_bytes()));
+            fingerprint.conversation(Bond::Loose).key
+        };
         assert_eq!(key(&["ab", "c"]), key(&["ab", "c"]));
         assert_ne!(key(&["ab", "c"]), key(&["a", "bc"]));
         assert_eq!(Conversation::named(b"ab").key, key(&["ab"]));

@@ -3,7 +3,7 @@
 //! Clients name theirs in different members. Where one names none, its first turns tell it from others: they are sent
 //! again with every further turn. A few bytes are looked at, and only their hash goes anywhere.
 
-use crate::domain::conversation::{Bond, Conversation};
+use crate::domain::conversation::{Bond, Conversation, Fingerprint};
 use crate::protocol::json::{elements, string, top_level, top_level_str};
 
 /// What is read of one text, in bytes.
@@ -79,20 +79,23 @@ fn quoted(value: &[u8]) -> Option<&[u8]> {
 
 /// Returns the conversation that begins like this.
 fn opening(system: &[u8], turns: &[u8]) -> Option<Conversation> {
+    let mut fingerprint = Fingerprint::default();
+    fingerprint.add(bounded(system));
     if let Some(text) = string(turns) {
-        return Some(Conversation::of([bounded(system), bounded(text)], Bond::Loose));
+        fingerprint.add(bounded(text));
+        return Some(fingerprint.conversation(Bond::Loose));
     }
     let mut all = elements(turns);
-    let mut parts = vec![bounded(system)];
+    let mut said = 0;
     for turn in all.by_ref().take(OPENING_TURNS_MAX) {
-        parts.extend(pieces(turn));
+        said += add_texts(turn, &mut fingerprint);
         if role(turn) == Some(b"user") {
             break;
         }
     }
     let under_way = all.take(FURTHER_TURNS_MAX).any(is_answer);
     let bond = if under_way { Bond::Firm } else { Bond::Loose };
-    (parts.len() > 1).then(|| Conversation::of(parts, bond))
+    (said > 0).then(|| fingerprint.conversation(bond))
 }
 
 fn role(turn: &[u8]) -> Option<&[u8]> {
@@ -104,15 +107,13 @@ fn is_answer(turn: &[u8]) -> bool {
     role(turn).map_or_else(|| top_level(turn, b"type").is_some(), |role| role == b"assistant")
 }
 
-/// Returns the texts of a turn. Nothing else of it: clients move the marks of their prompt cache from turn to turn.
-fn pieces(turn: &[u8]) -> Vec<&[u8]> {
-    let Some(content) = top_level(turn, b"content") else { return Vec::new() };
-    match string(content) {
-        Some(text) => vec![bounded(text)],
-        None => {
-            elements(content).take(PIECES_MAX).filter_map(|part| top_level_str(part, b"text").map(bounded)).collect()
-        }
-    }
+/// Adds the texts of a turn, and returns how many there are. Nothing else of it: clients move the marks of their prompt
+/// cache from turn to turn.
+fn add_texts(turn: &[u8], fingerprint: &mut Fingerprint) -> usize {
+    let Some(content) = top_level(turn, b"content") else { return 0 };
+    let whole = string(content);
+    let pieces = elements(content).take(PIECES_MAX).filter_map(|piece| top_level_str(piece, b"text"));
+    whole.into_iter().chain(pieces).map(|text| fingerprint.add(bounded(text))).count()
 }
 
 fn bounded(text: &[u8]) -> &[u8] {
