@@ -24,6 +24,19 @@ const EVENTS: u64 = 200;
 /// Time for memory to settle once streams are open.
 const SETTLE: Duration = Duration::from_secs(3);
 
+/// What is put on targets that have one core, in this order; every load on all targets before the next.
+const ONE_CORE: [Load; 9] = [
+    Load::Json64,
+    Load::Json1,
+    Load::Body100Kb,
+    Load::Body1Mb,
+    Load::Paced,
+    Load::Translated,
+    Load::FullSpeed,
+    Load::FirstEvent,
+    Load::HangUp,
+];
+
 /// How much is measured.
 #[derive(Clone, Copy)]
 pub(crate) struct Extent {
@@ -64,17 +77,45 @@ pub(crate) struct Memory {
 /// Everything that was measured, by the name of the target.
 #[derive(Default)]
 pub(crate) struct Results {
-    pub(crate) samples: BTreeMap<(Load, &'static str), Sample>,
+    /// One sample for each round, in order.
+    pub(crate) samples: BTreeMap<(Load, &'static str), Vec<Sample>>,
     pub(crate) memory: BTreeMap<&'static str, Memory>,
 }
 
 impl Results {
-    /// Of several rounds, the one with the lowest median counts: what else runs on the machine only ever slows a round
-    /// down. Errors of all rounds count, and the longest time of all hang-ups.
     fn add(&mut self, load: Load, target: &Target, sample: Sample) {
-        let known = self.samples.entry((load, target.name)).or_default();
-        if load == Load::HangUp { known.merge(sample) } else { known.keep_better(sample) }
+        self.samples.entry((load, target.name)).or_default().push(sample);
     }
+
+    /// Returns what `show` says of each round of a load.
+    pub(crate) fn rounds(&mut self, load: Load, target: &'static str, show: &dyn Fn(&mut Sample) -> f64) -> Vec<f64> {
+        self.samples.get_mut(&(load, target)).map(|samples| samples.iter_mut().map(show).collect()).unwrap_or_default()
+    }
+
+    /// Returns the median of all rounds.
+    pub(crate) fn median(&mut self, load: Load, target: &'static str, show: &dyn Fn(&mut Sample) -> f64) -> f64 {
+        median(self.rounds(load, target, show))
+    }
+
+    /// Returns the median of what `compare` makes of two figures of the same round. What else goes on on the machine
+    /// differs from round to round, and mostly by more than what is to be compared.
+    pub(crate) fn compared(&mut self, [one, other]: [(Load, &'static str); 2], figures: Figures<'_>) -> f64 {
+        let one = self.rounds(one.0, one.1, figures.show);
+        let other = self.rounds(other.0, other.1, figures.show);
+        median(one.iter().zip(&other).map(|(one, other)| (figures.compare)(*one, *other)).collect())
+    }
+}
+
+/// What is compared of two loads, and how.
+#[derive(Clone, Copy)]
+pub(crate) struct Figures<'a> {
+    pub(crate) show: &'a dyn Fn(&mut Sample) -> f64,
+    pub(crate) compare: fn(f64, f64) -> f64,
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
 /// Runs everything; returns whether every goal that must be met is.
@@ -92,20 +133,22 @@ pub(crate) async fn run(extent: Extent, micro: Option<&Path>, before: Option<&Pa
         targets.push(Target { name: "before", ..started });
     }
     for _ in 0..extent.rounds {
-        for target in &targets {
-            one_core(&mut results, target, extent).await;
-            let sample = load::hang_ups(target, &mut upstream, extent.singles / 10).await;
-            results.add(Load::HangUp, target, sample);
+        for load in ONE_CORE {
+            for target in &targets {
+                // Only duopool translates.
+                if load != Load::Translated || matches!(target.name, "duopool" | "before") {
+                    results.add(load, target, measured(load, target, &mut upstream, extent).await);
+                }
+            }
         }
     }
     logs(&targets);
     drop(targets);
     pin(BOTH_CORES);
     let targets = self::targets(BOTH_CORES, 2, &upstream, &gitlab.url()).await;
-    let what = load::messages(true, &load::stream_of(EVENTS, Duration::ZERO));
     for _ in 0..extent.rounds {
         for target in &targets {
-            let sample = load::streams(target, &what, EVENTS, 16, extent.time).await;
+            let sample = measured(Load::FullSpeed2Cores, target, &mut upstream, extent).await;
             results.add(Load::FullSpeed2Cores, target, sample);
         }
     }
@@ -158,25 +201,26 @@ async fn memory(results: &mut Results, upstream: &PlainUpstream, gitlab: &str) {
     }
 }
 
-/// Puts every load on a target that has one core.
-async fn one_core(results: &mut Results, target: &Target, extent: Extent) {
+/// Puts a load on a target.
+async fn measured(load: Load, target: &Target, upstream: &mut PlainUpstream, extent: Extent) -> Sample {
     let Extent { time, singles, .. } = extent;
-    let hello = load::messages(false, "hello");
-    results.add(Load::Json64, target, load::requests(target, &hello, 64, time).await);
-    results.add(Load::Json1, target, load::requests(target, &hello, 1, time / 2).await);
-    for (load, bytes) in [(Load::Body100Kb, 100 * 1_024), (Load::Body1Mb, 1_024 * 1_024)] {
-        let body = load::messages(false, &"word ".repeat(bytes / 5));
-        results.add(load, target, load::requests(target, &body, 4, time / 2).await);
-    }
+    let body = |bytes: usize| load::messages(false, &"word ".repeat(bytes / 5));
     let events = u64::try_from(time.as_micros() / PACE.as_micros()).unwrap_or(1);
     let order = load::stream_of(events, PACE);
-    let paced = load::streams(target, &load::messages(true, &order), events, PACED_STREAMS, Duration::ZERO).await;
-    results.add(Load::Paced, target, paced);
-    if matches!(target.name, "duopool" | "before") {
-        let paced = load::streams(target, &load::chat(&order), events, PACED_STREAMS, Duration::ZERO).await;
-        results.add(Load::Translated, target, paced);
+    match load {
+        Load::Json64 => load::requests(target, &load::messages(false, "hello"), 64, time).await,
+        Load::Json1 => load::requests(target, &load::messages(false, "hello"), 1, time / 2).await,
+        Load::Body100Kb => load::requests(target, &body(100 * 1_024), 4, time / 2).await,
+        Load::Body1Mb => load::requests(target, &body(1_024 * 1_024), 4, time / 2).await,
+        Load::Paced => {
+            load::streams(target, &load::messages(true, &order), events, PACED_STREAMS, Duration::ZERO).await
+        }
+        Load::Translated => load::streams(target, &load::chat(&order), events, PACED_STREAMS, Duration::ZERO).await,
+        Load::FullSpeed | Load::FullSpeed2Cores => {
+            let what = load::messages(true, &load::stream_of(EVENTS, Duration::ZERO));
+            load::streams(target, &what, EVENTS, 16, time / 2).await
+        }
+        Load::FirstEvent => load::first_events(target, singles).await,
+        Load::HangUp => load::hang_ups(target, upstream, singles / 10).await,
     }
-    let what = load::messages(true, &load::stream_of(EVENTS, Duration::ZERO));
-    results.add(Load::FullSpeed, target, load::streams(target, &what, EVENTS, 16, time / 2).await);
-    results.add(Load::FirstEvent, target, load::first_events(target, singles).await);
 }

@@ -51,23 +51,6 @@ pub(crate) struct Sample {
 }
 
 impl Sample {
-    pub(crate) fn merge(&mut self, other: Self) {
-        self.count += other.count;
-        self.times.extend(other.times);
-        self.seconds += other.seconds;
-        self.cpu += other.cpu;
-        self.errors += other.errors;
-    }
-
-    /// Takes `other` in its place if that has the lower median.
-    pub(crate) fn keep_better(&mut self, mut other: Self) {
-        let errors = self.errors + other.errors;
-        if self.count == 0 || other.quantile(500) < self.quantile(500) {
-            *self = other;
-        }
-        self.errors = errors;
-    }
-
     pub(crate) fn rate(&self) -> f64 {
         count(self.count) / self.seconds
     }

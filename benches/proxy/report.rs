@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::compare::{Load, Results};
+use crate::compare::{Figures, Load, Results};
 use crate::load::Sample;
 
 /// Requests per second on one core, of the same kind of machine, that other proxies were measured at in 2026.
@@ -59,29 +59,29 @@ impl Goal {
     }
 }
 
-/// Prints everything; returns whether every goal that must be met is. `micro` is the folder of criterion's results.
+/// Prints everything, as medians of the rounds; returns whether every goal that must be met is. `micro` is the folder of criterion's results.
 pub(crate) fn print(results: &mut Results, micro: Option<&Path>) -> bool {
     let with_before = results.samples.keys().any(|(_, target)| *target == "before");
     let targets = if with_before { &TARGETS[..] } else { &TARGETS[..3] };
     println!("\n| measured | {} |\n|---|{}", targets.join(" | "), "---|".repeat(targets.len()));
-    let mut row = |name: &str, show: fn(&mut Sample) -> String, load| self::row(results, targets, name, show, load);
-    row("JSON 2 KB, 64 connections: requests/s", rate, Load::Json64);
-    row("· CPU of the proxy, us/request", cpu, Load::Json64);
-    row("· p50 / p99, us", quantiles, Load::Json64);
-    row("JSON 2 KB, 1 connection: p50 / p99, us", quantiles, Load::Json1);
-    row("100 KB request body: CPU, us/request", cpu, Load::Body100Kb);
-    row("· p50 / p99, us", quantiles, Load::Body100Kb);
-    row("1 MB request body: CPU, us/request", cpu, Load::Body1Mb);
-    row("· p50 / p99, us", quantiles, Load::Body1Mb);
-    row("100 streams, an event every 5 ms: CPU, us/event", cpu, Load::Paced);
-    row("· delay of an event p50 / p99, us", quantiles, Load::Paced);
-    row("the same, translated: CPU, us/event", cpu, Load::Translated);
-    row("· delay of an event p50 / p99, us", quantiles, Load::Translated);
-    row("first event p50 / p99, us", quantiles, Load::FirstEvent);
-    row("16 streams at full speed: events/s", rate, Load::FullSpeed);
-    row("· CPU, us/event", cpu, Load::FullSpeed);
-    row("· events/s with 2 workers on both cores", rate, Load::FullSpeed2Cores);
-    row("client's hang-up to upstream's close p50 / max, us", p50_max, Load::HangUp);
+    let mut row = |name: &str, shows, load| self::row(results, targets, name, shows, load);
+    row("JSON 2 KB, 64 connections: requests/s", RATE, Load::Json64);
+    row("· CPU of the proxy, us/request", CPU, Load::Json64);
+    row("· p50 / p99, us", QUANTILES, Load::Json64);
+    row("JSON 2 KB, 1 connection: p50 / p99, us", QUANTILES, Load::Json1);
+    row("100 KB request body: CPU, us/request", CPU, Load::Body100Kb);
+    row("· p50 / p99, us", QUANTILES, Load::Body100Kb);
+    row("1 MB request body: CPU, us/request", CPU, Load::Body1Mb);
+    row("· p50 / p99, us", QUANTILES, Load::Body1Mb);
+    row("100 streams, an event every 5 ms: CPU, us/event", CPU, Load::Paced);
+    row("· delay of an event p50 / p99, us", QUANTILES, Load::Paced);
+    row("the same, translated: CPU, us/event", CPU, Load::Translated);
+    row("· delay of an event p50 / p99, us", QUANTILES, Load::Translated);
+    row("first event p50 / p99, us", QUANTILES, Load::FirstEvent);
+    row("16 streams at full speed: events/s", RATE, Load::FullSpeed);
+    row("· CPU, us/event", CPU, Load::FullSpeed);
+    row("· events/s with 2 workers on both cores", RATE, Load::FullSpeed2Cores);
+    row("client's hang-up to upstream's close p50 / max, us", P50_MAX, Load::HangUp);
     let memory = |name: &str| results.memory.get(name).copied().unwrap_or_default();
     let (nginx, own) = (memory("nginx"), memory("duopool"));
     println!("| RSS idle, MB | - | {:.1} | {:.1} |", nginx.idle, own.idle);
@@ -97,77 +97,79 @@ pub(crate) fn print(results: &mut Results, micro: Option<&Path>) -> bool {
     goals.iter().map(Goal::print).fold(true, |all, met| all & met)
 }
 
-fn row(results: &mut Results, targets: &[&'static str], name: &str, show: fn(&mut Sample) -> String, load: Load) {
-    let mut cell = |target| results.samples.get_mut(&(load, target)).map_or_else(|| "-".to_owned(), show);
-    let cells: Vec<String> = targets.iter().map(|target| cell(target)).collect();
+type Show = fn(&mut Sample) -> f64;
+
+/// Prints a row of medians of all rounds.
+fn row(results: &mut Results, targets: &[&'static str], name: &str, shows: &[Show], load: Load) {
+    let mut cell = |target: &&'static str| {
+        if !results.samples.contains_key(&(load, *target)) {
+            return "-".to_owned();
+        }
+        let figures = shows.iter().map(|show| results.median(load, target, show));
+        let digits = |figure: f64| if figure < 100.0 { format!("{figure:.1}") } else { format!("{figure:.0}") };
+        figures.map(digits).collect::<Vec<_>>().join(" / ")
+    };
+    let cells: Vec<String> = targets.iter().map(&mut cell).collect();
     println!("| {name} | {} |", cells.join(" | "));
 }
 
-fn rate(sample: &mut Sample) -> String {
-    format!("{:.0}", sample.rate())
+const RATE: &[Show] = &[|sample| sample.rate()];
+const CPU: &[Show] = &[|sample| sample.cpu_each()];
+const QUANTILES: &[Show] = &[p50, p99];
+const P50_MAX: &[Show] = &[p50, longest];
+
+fn p50(sample: &mut Sample) -> f64 {
+    sample.quantile(500)
 }
 
-fn cpu(sample: &mut Sample) -> String {
-    format!("{:.1}", sample.cpu_each())
+fn p99(sample: &mut Sample) -> f64 {
+    sample.quantile(990)
 }
 
-fn quantiles(sample: &mut Sample) -> String {
-    format!("{:.0} / {:.0}", sample.quantile(500), sample.quantile(990))
-}
-
-fn p50_max(sample: &mut Sample) -> String {
-    format!("{:.0} / {:.0}", sample.quantile(500), sample.quantile(1_000))
+fn longest(sample: &mut Sample) -> f64 {
+    sample.quantile(1_000)
 }
 
 fn errors(results: &Results, name: &str) -> u64 {
-    results.samples.iter().filter(|((_, target), _)| *target == name).map(|(_, sample)| sample.errors).sum()
+    let own = results.samples.iter().filter(|((_, target), _)| *target == name);
+    own.flat_map(|(_, samples)| samples).map(|sample| sample.errors).sum()
 }
 
 /// The goals that compare.
 fn ratios(results: &mut Results) -> Vec<Goal> {
-    let mut of = |load, show: &dyn Fn(&mut Sample) -> f64| {
-        ["nginx", "duopool"].map(|name| results.samples.get_mut(&(load, name)).map_or(f64::NAN, show))
+    let ratio = |one, other| one / other;
+    let difference = |one, other| one - other;
+    let mut to_nginx = |load, show: Show, compare| {
+        results.compared([(load, "duopool"), (load, "nginx")], Figures { show: &show, compare })
     };
-    let [nginx_cpu, own_cpu] = of(Load::Json64, &|s| s.cpu_each());
-    let [_, own_rate] = of(Load::Json64, &|s| s.rate());
-    let [nginx_p50, own_p50] = of(Load::Json1, &|s| s.quantile(500));
-    let [nginx_event, own_event] = of(Load::Paced, &|s| s.cpu_each());
-    let [_, translated] = of(Load::Translated, &|s| s.cpu_each());
-    let [nginx_first, own_first] = of(Load::FirstEvent, &|s| s.quantile(500));
-    let [nginx_full, own_full] = of(Load::FullSpeed2Cores, &|s| s.rate());
+    let cpu = to_nginx(Load::Json64, |s| s.cpu_each(), ratio);
+    let p50_over = to_nginx(Load::Json1, p50, difference);
+    let event_cpu = to_nginx(Load::Paced, |s| s.cpu_each(), ratio);
+    let first = to_nginx(Load::FirstEvent, p50, ratio);
+    let full = to_nginx(Load::FullSpeed2Cores, |s| s.rate(), ratio);
+    let both = [(Load::Translated, "duopool"), (Load::Paced, "duopool")];
+    let translated = results.compared(both, Figures { show: &|s| s.cpu_each(), compare: difference });
+    let rate = results.median(Load::Json64, "duopool", &|s| s.rate());
+    let (go, litellm) = (rate / GO_REVERSE_PROXY, rate / LITELLM);
     vec![
-        Goal::at_most("CPU per JSON request, to nginx", "x", own_cpu / nginx_cpu, 3.0, 2.0),
-        Goal::at_least(
-            "requests/s on one core, to Go's ReverseProxy (12.1 k, not of this run)",
-            "x",
-            own_rate / GO_REVERSE_PROXY,
-            1.2,
-            2.0,
-        ),
-        Goal::at_least(
-            "requests/s on one core, to LiteLLM (101, not of this run)",
-            "x",
-            own_rate / LITELLM,
-            100.0,
-            200.0,
-        ),
-        Goal::at_most("p50 of 1 connection, over nginx", "us", own_p50 - nginx_p50, 100.0, 40.0),
-        Goal::at_most("CPU per event, to nginx", "x", own_event / nginx_event, 1.2, 1.0),
-        Goal::at_most("CPU per translated event, over own", "us", translated - own_event, 3.0, 1.2),
-        Goal::at_most("first event, to nginx", "x", own_first / nginx_first, 1.5, 1.1),
-        Goal::at_least("events/s at full speed, 2 cores, to nginx", "x", own_full / nginx_full, 0.85, 1.0),
+        Goal::at_most("CPU per JSON request, to nginx", "x", cpu, 3.0, 2.0),
+        Goal::at_least("requests/s on one core, to Go's ReverseProxy (12.1 k, not of this run)", "x", go, 1.2, 2.0),
+        Goal::at_least("requests/s on one core, to LiteLLM (101, not of this run)", "x", litellm, 100.0, 200.0),
+        Goal::at_most("p50 of 1 connection, over nginx", "us", p50_over, 100.0, 40.0),
+        Goal::at_most("CPU per event, to nginx", "x", event_cpu, 1.2, 1.0),
+        Goal::at_most("CPU per translated event, over own", "us", translated, 3.0, 1.2),
+        Goal::at_most("first event, to nginx", "x", first, 1.5, 1.1),
+        Goal::at_least("events/s at full speed, 2 cores, to nginx", "x", full, 0.85, 1.0),
     ]
 }
 
 /// The goals that do not.
 fn absolutes(results: &mut Results, micro: Option<&Path>) -> Vec<Goal> {
     let memory = results.memory.get("duopool").copied().unwrap_or_default();
-    let mut of =
-        |load, show: &dyn Fn(&mut Sample) -> f64| results.samples.get_mut(&(load, "duopool")).map_or(f64::NAN, show);
     let per_stream_kb = (memory.with_5000 - memory.idle) * 1_024.0 / 5_000.0;
-    let hang_up_ms = of(Load::HangUp, &|s| s.quantile(1_000)) / 1e3;
-    let delay_ms = of(Load::Paced, &|s| s.quantile(990)) / 1e3;
-    let body_cpu = of(Load::Body100Kb, &|s| s.cpu_each());
+    let hang_up_ms = results.rounds(Load::HangUp, "duopool", &longest).into_iter().fold(f64::NAN, f64::max) / 1e3;
+    let delay_ms = results.median(Load::Paced, "duopool", &p99) / 1e3;
+    let body_cpu = results.median(Load::Body100Kb, "duopool", &|s| s.cpu_each());
     let open_errors = crate::load::count(u64::try_from(memory.errors).unwrap_or(u64::MAX));
     let nanos = |name: &str| criterion_nanos(micro, name).unwrap_or(f64::NAN);
     vec![

@@ -9,6 +9,7 @@ pub mod endpoint;
 pub mod fault;
 pub mod id;
 pub mod model;
+pub mod oauth;
 pub mod secret;
 pub mod strategy;
 pub mod time;

@@ -9,6 +9,7 @@ use actix::Addr;
 use rand::rngs::StdRng;
 
 use crate::access::Access;
+use crate::account::login::LoginsActor;
 use crate::account::registry::{Published, RegistryActor};
 use crate::domain::catalogue::Catalogue;
 use crate::domain::id::RequestId;
@@ -44,6 +45,7 @@ pub(crate) struct DoorSettings {
 #[derive(Clone)]
 pub(crate) struct DoorParts {
     pub(crate) registry: Addr<RegistryActor>,
+    pub(crate) logins: Addr<LoginsActor>,
     pub(crate) published: Published,
     pub(crate) access: Arc<Access>,
     pub(crate) catalogue: Arc<Catalogue>,

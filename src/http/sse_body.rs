@@ -31,6 +31,9 @@ const TICK: Duration = Duration::from_secs(1);
 const PING: &[u8] = b"event: ping\ndata: {\"type\": \"ping\"}\n\n";
 const COMMENT: &[u8] = b": ping\n\n";
 
+/// What one event of another dialect has around its content, roughly.
+const FRAME_ROOM: usize = 256;
+
 /// What a streaming body starts with.
 pub(crate) struct Start {
     /// What was held back.
@@ -100,7 +103,9 @@ impl SseBody {
     /// Takes in bytes of the upstream; returns what the client gets, if anything.
     fn take(&mut self, piece: Bytes) -> Option<Bytes> {
         self.heard_at = Instant::now();
-        let mut out = Vec::new();
+        // Without this, the buffer of every translated event would grow in half a dozen steps.
+        let room = if matches!(self.pipe, Pipe::Translate(_)) { 2 * piece.len() + FRAME_ROOM } else { 0 };
+        let mut out = Vec::with_capacity(room);
         let fed = self.pipe.feed(&piece, &mut out);
         if let Some(data) = self.pipe.error() {
             let data = data.to_vec();

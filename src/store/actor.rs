@@ -8,7 +8,7 @@ use std::io;
 use actix::{Actor, Addr, Arbiter, Context, Handler, Message};
 
 use crate::domain::id::AccountId;
-use crate::store::{AccountRecord, GrantRecord, Loaded, Store, StoreError};
+use crate::store::{AccountRecord, GrantRecord, Loaded, LoginRecord, Store, StoreError};
 
 /// Writes that may wait. Each account has at most one credential write and one grant write under way, so this holds the
 /// worst burst, a start with expired grants, of 128 accounts; further senders wait their turn.
@@ -24,12 +24,43 @@ pub struct StoreActor {
 #[rtype(result = "Result<(), StoreError>")]
 pub struct PutAccount(pub AccountRecord);
 
+/// Adds or replaces the account that a login became, and removes that login; answered once both are on disk. See
+/// [`Store::put_account_from_login`] for refusals.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<(), StoreError>")]
+pub struct PutAccountFromLogin {
+    /// The account.
+    pub record: AccountRecord,
+    /// The login's id.
+    pub login: String,
+}
+
+/// Adds or replaces a login; answered once it is on disk. See [`Store::put_login`] for refusals.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<(), StoreError>")]
+pub struct PutLogin(pub LoginRecord);
+
+/// Removes a login; refused only when the disk fails.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<(), StoreError>")]
+pub struct DeleteLogin(pub String);
+
+/// Keeps what an account remembers of its own health. See [`Store::put_health`] for refusals.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<(), StoreError>")]
+pub struct PutHealth {
+    /// Whose.
+    pub account: AccountId,
+    /// In a form of the account's own, without secrets.
+    pub bytes: Vec<u8>,
+}
+
 /// Adds or replaces an account's grant. See [`Store::put_grant`] for refusals.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<(), StoreError>")]
 pub struct PutGrant(pub GrantRecord);
 
-/// Removes an account and its grant; refused only when the disk fails.
+/// Removes an account with its grant and health; refused only when the disk fails.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<(), StoreError>")]
 pub struct DeleteAccount(pub AccountId);
@@ -51,6 +82,10 @@ pub struct Contents {
     pub accounts: Loaded<AccountRecord>,
     /// Their grants.
     pub grants: Loaded<GrantRecord>,
+    /// Logins that are not an account yet.
+    pub logins: Loaded<LoginRecord>,
+    /// What accounts remember of their health.
+    pub health: Vec<(AccountId, Vec<u8>)>,
 }
 
 impl StoreActor {
@@ -84,6 +119,38 @@ impl Handler<PutAccount> for StoreActor {
     }
 }
 
+impl Handler<PutAccountFromLogin> for StoreActor {
+    type Result = Result<(), StoreError>;
+
+    fn handle(&mut self, message: PutAccountFromLogin, _: &mut Context<Self>) -> Self::Result {
+        self.store.put_account_from_login(&message.record, &message.login)
+    }
+}
+
+impl Handler<PutLogin> for StoreActor {
+    type Result = Result<(), StoreError>;
+
+    fn handle(&mut self, PutLogin(record): PutLogin, _: &mut Context<Self>) -> Self::Result {
+        self.store.put_login(&record)
+    }
+}
+
+impl Handler<DeleteLogin> for StoreActor {
+    type Result = Result<(), StoreError>;
+
+    fn handle(&mut self, DeleteLogin(login): DeleteLogin, _: &mut Context<Self>) -> Self::Result {
+        self.store.delete_login(&login)
+    }
+}
+
+impl Handler<PutHealth> for StoreActor {
+    type Result = Result<(), StoreError>;
+
+    fn handle(&mut self, PutHealth { account, bytes }: PutHealth, _: &mut Context<Self>) -> Self::Result {
+        self.store.put_health(&account, &bytes)
+    }
+}
+
 impl Handler<PutGrant> for StoreActor {
     type Result = Result<(), StoreError>;
 
@@ -104,7 +171,12 @@ impl Handler<Load> for StoreActor {
     type Result = Result<Contents, StoreError>;
 
     fn handle(&mut self, Load: Load, _: &mut Context<Self>) -> Self::Result {
-        Ok(Contents { accounts: self.store.load_accounts()?, grants: self.store.load_grants()? })
+        Ok(Contents {
+            accounts: self.store.load_accounts()?,
+            grants: self.store.load_grants()?,
+            logins: self.store.load_logins()?,
+            health: self.store.load_health()?,
+        })
     }
 }
 

@@ -3,13 +3,15 @@
 use std::collections::BTreeMap;
 
 use crate::domain::id::AccountId;
-use crate::store::{AccountRecord, GrantRecord, Loaded, Store, StoreError, refuse_stale};
+use crate::store::{AccountRecord, GrantRecord, Loaded, LoginRecord, LoginState, Store, StoreError, refuse_stale};
 
 /// Keeps everything in memory, under the same rules as the real store.
 #[derive(Debug, Default)]
 pub struct MemoryStore {
     accounts: BTreeMap<AccountId, AccountRecord>,
     grants: BTreeMap<AccountId, GrantRecord>,
+    logins: BTreeMap<String, LoginRecord>,
+    health: BTreeMap<AccountId, Vec<u8>>,
 }
 
 impl Store for MemoryStore {
@@ -21,11 +23,46 @@ impl Store for MemoryStore {
         Ok(Loaded { records: self.grants.values().cloned().collect(), unreadable: Vec::new() })
     }
 
+    fn load_logins(&self) -> Result<Loaded<LoginRecord>, StoreError> {
+        Ok(Loaded { records: self.logins.values().cloned().collect(), unreadable: Vec::new() })
+    }
+
+    fn load_health(&self) -> Result<Vec<(AccountId, Vec<u8>)>, StoreError> {
+        Ok(self.health.iter().map(|(account, bytes)| (account.clone(), bytes.clone())).collect())
+    }
+
     fn put_account(&mut self, record: &AccountRecord) -> Result<(), StoreError> {
         if let Some(stored) = self.accounts.get(&record.id) {
             refuse_stale(&record.id, stored.credential_generation, record.credential_generation)?;
         }
         self.accounts.insert(record.id.clone(), record.clone());
+        Ok(())
+    }
+
+    fn put_account_from_login(&mut self, record: &AccountRecord, login: &str) -> Result<(), StoreError> {
+        self.put_account(record)?;
+        self.delete_login(login)
+    }
+
+    fn put_login(&mut self, record: &LoginRecord) -> Result<(), StoreError> {
+        let issued = |login: &LoginRecord| matches!(login.state, LoginState::Issued(_));
+        if !issued(record) && self.logins.get(&record.id).is_some_and(issued) {
+            return Err(StoreError::LoginIssued(record.id.clone()));
+        }
+        self.logins.insert(record.id.clone(), record.clone());
+        Ok(())
+    }
+
+    fn delete_login(&mut self, login: &str) -> Result<(), StoreError> {
+        self.logins.remove(login);
+        Ok(())
+    }
+
+    fn put_health(&mut self, account: &AccountId, bytes: &[u8]) -> Result<(), StoreError> {
+        if !self.accounts.contains_key(account) {
+            return Err(StoreError::NoSuchAccount(account.clone()));
+        }
+        self.health.insert(account.clone(), bytes.to_vec());
         Ok(())
     }
 
@@ -43,6 +80,7 @@ impl Store for MemoryStore {
     fn delete_account(&mut self, account: &AccountId) -> Result<(), StoreError> {
         self.accounts.remove(account);
         self.grants.remove(account);
+        self.health.remove(account);
         Ok(())
     }
 

@@ -6,11 +6,13 @@ use crate::store::StoreError;
 
 #[path = "../../migrations/0001_initial.rs"]
 mod m0001_initial;
+#[path = "../../migrations/0002_logins.rs"]
+mod m0002_logins;
 
 type Step = fn(&sled::Db) -> sled::Result<()>;
 
 /// Step *n* leads from schema *n* to *n* + 1.
-const STEPS: &[Step] = &[m0001_initial::up];
+const STEPS: &[Step] = &[m0001_initial::up, m0002_logins::up];
 
 /// The newest schema this program knows.
 pub(super) fn newest() -> u32 {
@@ -65,7 +67,7 @@ mod tests {
         assert_eq!(schema(&db).unwrap(), newest());
         let trees: BTreeSet<_> =
             db.tree_names().iter().map(|name| String::from_utf8_lossy(name).into_owned()).collect();
-        for tree in ["meta", "accounts", "grants", "health", "keys", "usage", "audit"] {
+        for tree in ["meta", "accounts", "grants", "health", "keys", "usage", "audit", "logins"] {
             assert!(trees.contains(tree), "{tree}");
         }
     }
@@ -77,8 +79,8 @@ mod tests {
         db.open_tree("accounts").unwrap().insert("acct_1", "x").unwrap();
         for step in STEPS {
             step(&db).unwrap();
+            run(&db).unwrap();
         }
-        run(&db).unwrap();
         assert_eq!(db.open_tree("accounts").unwrap().get("acct_1").unwrap().as_deref(), Some(&b"x"[..]));
         assert_eq!(schema(&db).unwrap(), newest());
     }

@@ -1,6 +1,7 @@
 //! The cellar: what must survive a restart.
 //!
-//! Keeps accounts with their credentials, and the grants minted for them, in one folder. Promises three things: a write
+//! Keeps accounts with their credentials, logins that are not an account yet, and what was minted and learnt for accounts,
+//! in one folder. Promises three things: a write
 //! that reports success is on disk; a write with an older generation never replaces a newer one; and a record that cannot
 //! be read is reported, and neither dropped nor overwritten unasked. Secrets are sealed under the master key and bound to
 //! their record, so a copied database gives nothing away and a record moved or edited by hand does not open.
@@ -17,6 +18,8 @@ use crate::domain::id::{AccountId, Generation};
 pub mod actor;
 mod codec;
 mod disk;
+#[cfg(test)]
+pub(crate) mod failing_store;
 pub mod master_key;
 pub mod memory_store;
 mod migrate;
@@ -26,13 +29,16 @@ pub mod sled_store;
 #[cfg(test)]
 mod tests;
 
-pub use actor::{Contents, DeleteAccount, Flush, Load, PutAccount, PutGrant, StoreActor};
+pub use actor::{
+    Contents, DeleteAccount, DeleteLogin, Flush, Load, PutAccount, PutAccountFromLogin, PutGrant, PutHealth, PutLogin,
+    StoreActor,
+};
 pub use master_key::{KeyError, KeyFile, MasterKey};
 pub use memory_store::MemoryStore;
-pub use record::{AccountRecord, Credential, GrantRecord, GrantSource};
+pub use record::{AccountRecord, Credential, GrantRecord, GrantSource, LoginRecord, LoginState};
 pub use sled_store::SledStore;
 
-/// Where accounts and grants are kept. Every call blocks until its promise holds.
+/// Where accounts, grants and logins are kept. Every call blocks until its promise holds.
 pub trait Store: Send {
     /// Reads all accounts, in the order of their ids.
     fn load_accounts(&self) -> Result<Loaded<AccountRecord>, StoreError>;
@@ -40,12 +46,40 @@ pub trait Store: Send {
     /// Reads all grants, in the order of their accounts' ids.
     fn load_grants(&self) -> Result<Loaded<GrantRecord>, StoreError>;
 
+    /// Reads all logins, in the order of their ids.
+    fn load_logins(&self) -> Result<Loaded<LoginRecord>, StoreError>;
+
+    /// Reads what accounts wrote with [`Store::put_health`], in the order of their ids.
+    fn load_health(&self) -> Result<Vec<(AccountId, Vec<u8>)>, StoreError>;
+
     /// Adds or replaces an account; on return it has reached the disk.
     ///
     /// # Errors
     /// [`StoreError::Stale`] if the stored credential has a newer generation, [`StoreError::Unreadable`] if there is a stored
     /// record that cannot be read: only [`Store::delete_account`] clears that away.
     fn put_account(&mut self, record: &AccountRecord) -> Result<(), StoreError>;
+
+    /// Does as [`Store::put_account`] and removes the login that became this account, both or neither; an absent login is
+    /// no error, so that this can be repeated.
+    fn put_account_from_login(&mut self, record: &AccountRecord, login: &str) -> Result<(), StoreError>;
+
+    /// Adds or replaces a login; on return it has reached the disk.
+    ///
+    /// A stored login that cannot be read is replaced: to refuse would lose the pair in hand as well.
+    ///
+    /// # Errors
+    /// [`StoreError::LoginIssued`] if the stored login has a pair and `record` has none.
+    fn put_login(&mut self, record: &LoginRecord) -> Result<(), StoreError>;
+
+    /// Removes a login, readable or not; an absent one is no error. On return that has reached the disk.
+    fn delete_login(&mut self, login: &str) -> Result<(), StoreError>;
+
+    /// Keeps what an account wants to remember of its own health: bytes that mean nothing here and hold no secret. On return
+    /// they survive the process, though perhaps not a loss of power.
+    ///
+    /// # Errors
+    /// [`StoreError::NoSuchAccount`] if the account is not (or no longer) stored.
+    fn put_health(&mut self, account: &AccountId, bytes: &[u8]) -> Result<(), StoreError>;
 
     /// Adds or replaces an account's grant; on return it survives the process, though perhaps not a loss of power.
     ///
@@ -56,7 +90,7 @@ pub trait Store: Send {
     /// has a newer generation.
     fn put_grant(&mut self, record: &GrantRecord) -> Result<(), StoreError>;
 
-    /// Removes an account and its grant, readable or not, both or neither; an absent one is no error.
+    /// Removes an account with its grant and health, readable or not, all or nothing; an absent one is no error.
     fn delete_account(&mut self, account: &AccountId) -> Result<(), StoreError>;
 
     /// Returns once everything written before has reached the disk.
@@ -75,8 +109,8 @@ pub struct Loaded<R> {
 /// A record that could not be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unreadable {
-    /// The account that it is stored under.
-    pub account: AccountId,
+    /// The id of the account or login that it is stored under.
+    pub id: String,
     /// What is wrong with it.
     pub reason: RecordError,
 }
@@ -139,7 +173,10 @@ pub enum StoreError {
         /// The generation that was refused.
         offered: Generation,
     },
-    /// The grant's account is not stored.
+    /// A login that has its pair was to be replaced by one that has none.
+    #[error("login `{0}` has its tokens already")]
+    LoginIssued(String),
+    /// The account of a grant or of a health record is not stored.
     #[error("there is no account `{0}`")]
     NoSuchAccount(AccountId),
     /// The stored record cannot be read, so it is not replaced.
@@ -159,6 +196,27 @@ pub enum StoreError {
     /// The data was written but may not outlive a loss of power.
     #[error("the data could not be brought to disk")]
     Sync(#[source] Arc<io::Error>),
+}
+
+impl StoreError {
+    /// Returns whether the same write would fail again whatever becomes of the disk; else it may be repeated, and what it
+    /// holds must be kept until it is done.
+    pub const fn is_final(&self) -> bool {
+        match self {
+            Self::Stale { .. }
+            | Self::LoginIssued(_)
+            | Self::NoSuchAccount(_)
+            | Self::Unreadable { .. }
+            | Self::NewerSchema { .. }
+            | Self::WrongKey => true,
+            Self::Folder { .. }
+            | Self::InUse(_)
+            | Self::Damaged(_)
+            | Self::Unsealable
+            | Self::Database(_)
+            | Self::Sync(_) => false,
+        }
+    }
 }
 
 impl From<sled::Error> for StoreError {

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::endpoint::{GatewayUrl, InstanceUrl};
 use crate::domain::id::{AccountId, Generation};
+use crate::domain::oauth::{OAuthApp, OAuthPair};
 use crate::domain::secret::Secret;
 use crate::domain::time::Timestamp;
 
@@ -38,6 +39,9 @@ pub struct AccountRecord {
     pub credential: Credential,
     /// Grows with each new credential.
     pub credential_generation: Generation,
+    /// When the exchange of this very pair for the next one was begun. A write with the next generation clears it; where
+    /// a start finds it set, the outcome of that exchange is unknown.
+    pub exchange_begun_at: Option<Timestamp>,
     /// When it was added.
     pub added_at: Timestamp,
 }
@@ -54,6 +58,79 @@ pub enum Credential {
         /// The first day on which it no longer works, as `YYYY-MM-DD`, if it ends at all.
         expires_on: Option<String>,
     },
+    /// A pair of OAuth tokens, which duopool renews.
+    OAuth {
+        /// The application that obtained it, and alone can renew it.
+        app: OAuthApp,
+        /// The tokens.
+        pair: OAuthPair,
+    },
+}
+
+impl Credential {
+    /// Returns the token that calls to GitLab are made with.
+    pub const fn token(&self) -> &Secret<String> {
+        match self {
+            Self::PersonalAccessToken { token, .. } => token,
+            Self::OAuth { pair, .. } => &pair.access_token,
+        }
+    }
+
+    /// Returns what GitLab says it may do.
+    pub fn scopes(&self) -> &[String] {
+        match self {
+            Self::PersonalAccessToken { scopes, .. } => scopes,
+            Self::OAuth { pair, .. } => &pair.scopes,
+        }
+    }
+
+    /// Returns the first day on which a personal access token no longer works, as `YYYY-MM-DD`.
+    pub fn expires_on(&self) -> Option<&str> {
+        match self {
+            Self::PersonalAccessToken { expires_on, .. } => expires_on.as_deref(),
+            Self::OAuth { .. } => None,
+        }
+    }
+}
+
+/// A login by OAuth from right before its code is exchanged until it is an account, for that is what makes a pair that
+/// GitLab handed out survive a crash before it is known whose it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoginRecord {
+    /// Random, and fit for a path; nobody can guess another's.
+    pub id: String,
+    /// Where the user logs in.
+    pub instance: InstanceUrl,
+    /// The application it comes through.
+    pub app: OAuthApp,
+    /// How far it is.
+    pub state: LoginState,
+    /// The operator's name for the account to be.
+    pub label: Option<String>,
+    /// Its pool, where the operator named one.
+    pub pool: Option<String>,
+    /// Its tier, where the operator named one.
+    pub priority: Option<i32>,
+    /// Its share, where the operator named one.
+    pub weight: Option<u32>,
+    /// Its limit, where the operator named one.
+    pub max_concurrency: Option<u32>,
+    /// Its gateway, where the operator named one.
+    pub gateway_url: Option<GatewayUrl>,
+    /// The account that must log in again, where it is not a new one.
+    pub account: Option<AccountId>,
+    /// When the exchange was begun.
+    pub begun_at: Timestamp,
+}
+
+/// How far a login is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LoginState {
+    /// The code, or the device's code, is being exchanged. Where a start finds this, GitLab may have handed out a pair that
+    /// never arrived.
+    Exchanging,
+    /// GitLab handed out this pair.
+    Issued(OAuthPair),
 }
 
 /// A gateway token with the headers that belong to it: one unit, never mixed with another grant's.

@@ -8,14 +8,16 @@ use std::thread;
 use std::time::Duration;
 
 use sled::Transactional;
-use sled::transaction::TransactionError;
+use sled::transaction::{ConflictableTransactionError, TransactionError};
+use tracing::warn;
 
 use crate::domain::id::AccountId;
-use crate::store::codec::{decode_account, decode_grant, encode_account, encode_grant};
+use crate::store::codec::{decode_account, decode_grant, decode_login, encode_account, encode_grant, encode_login};
 use crate::store::disk::{create_private_dir, sync_dir, sync_files};
 use crate::store::seal::{Place, Sealer};
 use crate::store::{
-    AccountRecord, GrantRecord, Loaded, MasterKey, RecordError, Store, StoreError, Unreadable, migrate, refuse_stale,
+    AccountRecord, GrantRecord, Loaded, LoginRecord, LoginState, MasterKey, RecordError, Store, StoreError, Unreadable,
+    migrate, refuse_stale,
 };
 
 /// The database's own folder inside the data folder.
@@ -41,6 +43,8 @@ pub struct SledStore {
     db: sled::Db,
     accounts: sled::Tree,
     grants: sled::Tree,
+    logins: sled::Tree,
+    health: sled::Tree,
     sealer: Sealer,
     folder: PathBuf,
 }
@@ -71,7 +75,8 @@ impl SledStore {
             db.open_tree("meta")?.insert(KEY_CHECK, check.as_str())?;
         }
         let (accounts, grants) = (db.open_tree("accounts")?, db.open_tree("grants")?);
-        let mut store = Self { db, accounts, grants, sealer, folder };
+        let (logins, health) = (db.open_tree("logins")?, db.open_tree("health")?);
+        let mut store = Self { db, accounts, grants, logins, health, sealer, folder };
         store.flush()?;
         sync_dir(dir).map_err(unusable)?;
         Ok(store)
@@ -81,17 +86,25 @@ impl SledStore {
         let mut loaded = Loaded { records: Vec::new(), unreadable: Vec::new() };
         for entry in tree {
             let (key, bytes) = entry?;
-            let account = AccountId::from_text(&String::from_utf8_lossy(&key));
-            match decode(&self.sealer, &account, &bytes) {
+            let id = String::from_utf8_lossy(&key).into_owned();
+            match decode(&self.sealer, &id, &bytes) {
                 Ok(record) => loaded.records.push(record),
-                Err(reason) => loaded.unreadable.push(Unreadable { account, reason }),
+                Err(reason) => loaded.unreadable.push(Unreadable { id, reason }),
             }
         }
         Ok(loaded)
     }
+
+    /// Refuses to replace an account that is newer than `record`, or cannot be read.
+    fn check_account(&self, record: &AccountRecord) -> Result<(), StoreError> {
+        let Some(bytes) = self.accounts.get(record.id.as_str())? else { return Ok(()) };
+        let stored = decode_account(&self.sealer, record.id.as_str(), &bytes)
+            .map_err(|source| StoreError::Unreadable { account: record.id.clone(), source })?;
+        refuse_stale(&record.id, stored.credential_generation, record.credential_generation)
+    }
 }
 
-type Decode<R> = fn(&Sealer, &AccountId, &[u8]) -> Result<R, RecordError>;
+type Decode<R> = fn(&Sealer, &str, &[u8]) -> Result<R, RecordError>;
 
 impl Store for SledStore {
     fn load_accounts(&self) -> Result<Loaded<AccountRecord>, StoreError> {
@@ -102,15 +115,62 @@ impl Store for SledStore {
         self.load(&self.grants, decode_grant)
     }
 
+    fn load_logins(&self) -> Result<Loaded<LoginRecord>, StoreError> {
+        self.load(&self.logins, decode_login)
+    }
+
+    fn load_health(&self) -> Result<Vec<(AccountId, Vec<u8>)>, StoreError> {
+        let read = |entry: sled::Result<(sled::IVec, sled::IVec)>| {
+            let (key, bytes) = entry?;
+            Ok((AccountId::from_text(&String::from_utf8_lossy(&key)), bytes.to_vec()))
+        };
+        self.health.iter().map(read).collect()
+    }
+
     fn put_account(&mut self, record: &AccountRecord) -> Result<(), StoreError> {
-        let key = record.id.as_str();
-        if let Some(bytes) = self.accounts.get(key)? {
-            let stored = decode_account(&self.sealer, &record.id, &bytes)
-                .map_err(|source| StoreError::Unreadable { account: record.id.clone(), source })?;
-            refuse_stale(&record.id, stored.credential_generation, record.credential_generation)?;
-        }
-        self.accounts.insert(key, encode_account(&self.sealer, record)?)?;
+        self.check_account(record)?;
+        self.accounts.insert(record.id.as_str(), encode_account(&self.sealer, record)?)?;
         self.flush()
+    }
+
+    fn put_account_from_login(&mut self, record: &AccountRecord, login: &str) -> Result<(), StoreError> {
+        self.check_account(record)?;
+        let bytes = encode_account(&self.sealer, record)?;
+        let done = (&self.accounts, &self.logins).transaction(|(accounts, logins)| {
+            accounts.insert(record.id.as_str(), bytes.as_slice())?;
+            logins.remove(login)?;
+            Ok::<_, ConflictableTransactionError<Infallible>>(())
+        });
+        done.map_err(storage_error)?;
+        self.flush()
+    }
+
+    fn put_login(&mut self, record: &LoginRecord) -> Result<(), StoreError> {
+        if let Some(bytes) = self.logins.get(&record.id)? {
+            match (decode_login(&self.sealer, &record.id, &bytes).map(|stored| stored.state), &record.state) {
+                (Ok(LoginState::Issued(_)), LoginState::Exchanging) => {
+                    return Err(StoreError::LoginIssued(record.id.clone()));
+                }
+                (Ok(_), _) => {}
+                (Err(reason), _) => warn!(%reason, "replaced a stored login that could not be read"),
+            }
+        }
+        self.logins.insert(record.id.as_str(), encode_login(&self.sealer, record)?)?;
+        self.flush()
+    }
+
+    fn delete_login(&mut self, login: &str) -> Result<(), StoreError> {
+        self.logins.remove(login)?;
+        self.flush()
+    }
+
+    fn put_health(&mut self, account: &AccountId, bytes: &[u8]) -> Result<(), StoreError> {
+        if !self.accounts.contains_key(account.as_str())? {
+            return Err(StoreError::NoSuchAccount(account.clone()));
+        }
+        self.health.insert(account.as_str(), bytes)?;
+        self.db.flush()?;
+        Ok(())
     }
 
     fn put_grant(&mut self, record: &GrantRecord) -> Result<(), StoreError> {
@@ -119,10 +179,10 @@ impl Store for SledStore {
             return Err(StoreError::NoSuchAccount(account.clone()));
         }
         if let Some(bytes) = self.grants.get(account.as_str())? {
-            match decode_grant(&self.sealer, account, &bytes) {
+            match decode_grant(&self.sealer, account.as_str(), &bytes) {
                 Ok(stored) => refuse_stale(account, stored.generation, record.generation)?,
                 Err(reason) => {
-                    tracing::warn!(account.id = %account, %reason, "replaced a stored grant of account `{account}` that could not be read");
+                    warn!(account.id = %account, %reason, "replaced a stored grant of account `{account}` that could not be read");
                 }
             }
         }
@@ -132,17 +192,15 @@ impl Store for SledStore {
     }
 
     fn delete_account(&mut self, account: &AccountId) -> Result<(), StoreError> {
-        let both = (&self.accounts, &self.grants);
-        let removed = both.transaction(|(accounts, grants)| {
+        let trees = (&self.accounts, &self.grants, &self.health);
+        let removed = trees.transaction(|(accounts, grants, health)| {
             accounts.remove(account.as_str())?;
             grants.remove(account.as_str())?;
-            Ok::<_, sled::transaction::ConflictableTransactionError<Infallible>>(())
+            health.remove(account.as_str())?;
+            Ok::<_, ConflictableTransactionError<Infallible>>(())
         });
-        match removed {
-            Ok(()) => self.flush(),
-            Err(TransactionError::Storage(error)) => Err(error.into()),
-            Err(TransactionError::Abort(never)) => match never {},
-        }
+        removed.map_err(storage_error)?;
+        self.flush()
     }
 
     /// Flushes sled and then syncs its files: sled's own flush ends in `sync_file_range`, which does not promise to outlast
@@ -150,6 +208,13 @@ impl Store for SledStore {
     fn flush(&mut self) -> Result<(), StoreError> {
         self.db.flush()?;
         sync_files(&self.folder).map_err(|error| StoreError::Sync(Arc::new(error)))
+    }
+}
+
+fn storage_error(error: TransactionError<Infallible>) -> StoreError {
+    match error {
+        TransactionError::Storage(error) => error.into(),
+        TransactionError::Abort(never) => match never {},
     }
 }
 
@@ -189,7 +254,7 @@ fn check_key(db: &sled::Db, schema: u32, sealer: &Sealer) -> Result<bool, StoreE
         return if opened.as_deref() == Some(KEY_CHECK_TEXT) { Ok(true) } else { Err(StoreError::WrongKey) };
     }
     for name in db.tree_names() {
-        let holds_secrets = matches!(name.as_ref(), b"accounts" | b"grants");
+        let holds_secrets = matches!(name.as_ref(), b"accounts" | b"grants" | b"logins");
         if holds_secrets && !db.open_tree(name)?.is_empty() {
             return Err(StoreError::Damaged("it has accounts, but lacks what tells their schema and key"));
         }

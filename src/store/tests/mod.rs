@@ -1,3 +1,6 @@
+mod logins;
+mod schema;
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -5,12 +8,14 @@ use std::path::Path;
 use super::sled_store::open_database;
 use super::*;
 use crate::domain::endpoint::{GatewayUrl, InstanceUrl};
+use crate::domain::oauth::{OAuthApp, OAuthPair};
 use crate::domain::secret::Secret;
 use crate::domain::time::Timestamp;
 
 const TOKEN: &str = "glpat-very-secret-token";
 const GATEWAY_TOKEN: &str = "eyJ-gateway-secret";
 const HEADER: &str = "header-secret-value";
+const CLIENT_SECRET: &str = "gloas-secret";
 const TRIES: u32 = 30;
 
 fn key() -> MasterKey {
@@ -42,7 +47,51 @@ fn account(user_id: u64, credential_generation: u64) -> AccountRecord {
             expires_on: Some("2027-01-31".to_owned()),
         },
         credential_generation: generation(credential_generation),
+        exchange_begun_at: None,
         added_at: Timestamp::from_secs(1_793_178_000),
+    }
+}
+
+fn app() -> OAuthApp {
+    OAuthApp {
+        client_id: "application".to_owned(),
+        client_secret: Some(Secret::new(CLIENT_SECRET.to_owned())),
+        redirect_uri: Some("http://127.0.0.1:17171/callback".to_owned()),
+    }
+}
+
+fn pair() -> OAuthPair {
+    OAuthPair {
+        access_token: Secret::new("access".to_owned()),
+        refresh_token: Some(Secret::new("refresh".to_owned())),
+        expires_at: Timestamp::from_secs(1_793_185_200),
+        obtained_at: Timestamp::from_secs(1_793_178_000),
+        scopes: vec!["api".to_owned()],
+    }
+}
+
+fn oauth_account(user_id: u64) -> AccountRecord {
+    AccountRecord {
+        credential: Credential::OAuth { app: app(), pair: pair() },
+        exchange_begun_at: Some(Timestamp::from_secs(1_793_185_000)),
+        ..account(user_id, 1)
+    }
+}
+
+fn login(id: &str, state: LoginState) -> LoginRecord {
+    LoginRecord {
+        id: id.to_owned(),
+        instance: InstanceUrl::gitlab_com(),
+        app: app(),
+        state,
+        label: Some("mine".to_owned()),
+        pool: Some("team".to_owned()),
+        priority: Some(-1),
+        weight: Some(2),
+        max_concurrency: Some(3),
+        gateway_url: Some(GatewayUrl::cloud()),
+        account: Some(account(7, 0).id),
+        begun_at: Timestamp::from_secs(1_793_178_000),
     }
 }
 
@@ -87,6 +136,15 @@ fn what_was_put_is_read_back_in_the_order_of_ids() {
         let grants: Vec<_> = accounts.iter().map(|record| grant(record.user_id, 4)).collect();
         assert_eq!(store.load_accounts().unwrap(), Loaded { records: accounts.to_vec(), unreadable: vec![] });
         assert_eq!(store.load_grants().unwrap(), Loaded { records: grants, unreadable: vec![] });
+    });
+}
+
+#[test]
+fn a_pair_of_oauth_tokens_is_read_back_with_its_application_and_the_exchange_that_was_begun() {
+    on_both(|store| {
+        let record = oauth_account(1);
+        store.put_account(&record).unwrap();
+        assert_eq!(store.load_accounts().unwrap().records, [record]);
     });
 }
 
@@ -168,11 +226,17 @@ fn no_secret_is_in_any_file_or_any_debug_output() {
     let mut store = open(dir.path());
     store.put_account(&account(1, 1)).unwrap();
     store.put_grant(&grant(1, 1)).unwrap();
-    let shown = format!("{store:?} {:?} {:?}", store.load_accounts(), store.load_grants());
+    let secret = |text: &str| Secret::new(text.to_owned());
+    let (access, refresh) = ("oauth-access-secret", "oauth-refresh-secret");
+    let pair = OAuthPair { access_token: secret(access), refresh_token: Some(secret(refresh)), ..pair() };
+    let credential = Credential::OAuth { app: app(), pair: pair.clone() };
+    store.put_account(&AccountRecord { credential, ..account(2, 1) }).unwrap();
+    store.put_login(&login("l", LoginState::Issued(pair))).unwrap();
+    let shown = format!("{store:?} {:?} {:?} {:?}", store.load_accounts(), store.load_grants(), store.load_logins());
     drop(store);
     let bytes = all_bytes(dir.path());
     assert!(contains(&bytes, "user1"), "the search finds what is stored in the clear");
-    for secret in [TOKEN, GATEWAY_TOKEN, HEADER] {
+    for secret in [TOKEN, GATEWAY_TOKEN, HEADER, CLIENT_SECRET, access, refresh] {
         assert!(!contains(&bytes, secret), "{secret}");
         assert!(!contains(shown.as_bytes(), secret), "{secret}");
     }
@@ -213,12 +277,12 @@ fn a_folder_of_a_newer_duopool_is_refused_and_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     drop(open(dir.path()));
     let db = open_database(dir.path(), TRIES).unwrap();
-    db.open_tree("meta").unwrap().insert("schema", "2").unwrap();
+    db.open_tree("meta").unwrap().insert("schema", "99").unwrap();
     drop(db);
     let error = SledStore::open(dir.path(), &key()).unwrap_err();
-    assert!(matches!(error, StoreError::NewerSchema { found: 2, known: 1 }));
+    assert!(matches!(error, StoreError::NewerSchema { found: 99, .. }));
     let db = open_database(dir.path(), TRIES).unwrap();
-    assert_eq!(db.open_tree("meta").unwrap().get("schema").unwrap().as_deref(), Some(&b"2"[..]));
+    assert_eq!(db.open_tree("meta").unwrap().get("schema").unwrap().as_deref(), Some(&b"99"[..]));
 }
 
 #[test]
@@ -260,7 +324,7 @@ fn a_damaged_account_is_reported_and_kept_while_others_load() {
         let id = account(1, 1).id;
         let mut store = tampered(dir.path(), "accounts", &id, change);
         let expected =
-            Loaded { records: vec![account(2, 1)], unreadable: vec![Unreadable { account: id.clone(), reason }] };
+            Loaded { records: vec![account(2, 1)], unreadable: vec![Unreadable { id: id.to_string(), reason }] };
         assert_eq!(store.load_accounts().unwrap(), expected);
         let refused = store.put_account(&account(1, 9)).unwrap_err();
         assert!(matches!(refused, StoreError::Unreadable { source, .. } if source == reason), "{refused}");
@@ -283,7 +347,7 @@ fn a_record_moved_to_another_account_does_not_open() {
     let id = account(1, 1).id;
     let store = tampered(dir.path(), "accounts", &id, |_| foreign);
     let unreadable = store.load_accounts().unwrap().unreadable;
-    assert_eq!(unreadable, [Unreadable { account: id, reason: RecordError::BrokenSeal }]);
+    assert_eq!(unreadable, [Unreadable { id: id.to_string(), reason: RecordError::BrokenSeal }]);
 }
 
 #[test]
@@ -298,7 +362,10 @@ fn a_damaged_grant_is_reported_and_a_new_one_takes_its_place() {
     let loaded = store.load_grants().unwrap();
     assert_eq!(
         loaded,
-        Loaded { records: vec![], unreadable: vec![Unreadable { account: id, reason: RecordError::BrokenSeal }] }
+        Loaded {
+            records: vec![],
+            unreadable: vec![Unreadable { id: id.to_string(), reason: RecordError::BrokenSeal }]
+        }
     );
     store.put_grant(&grant(1, 1)).unwrap();
     assert_eq!(store.load_grants().unwrap().records, [grant(1, 1)]);
