@@ -214,9 +214,14 @@ impl<'a, 'b> Contest<'a, 'b> {
         entry
     }
 
-    /// Those of an order are taken by it, not by chance: all workers are to come to the same one.
+    /// Those of an order are taken by it, not by chance: all workers are to come to the same one. And where another
+    /// contest follows, there is nothing to decide yet.
     fn keeps_the_first(&self) -> bool {
-        matches!(self.rule, Rule::RoundRobin | Rule::FillFirst)
+        match self.rule {
+            Rule::RoundRobin | Rule::FillFirst => true,
+            Rule::Balanced(_) => self.weights_differ,
+            Rule::Affinity(_) | Rule::Weighted(..) | Rule::Random => false,
+        }
     }
 
     /// Returns who has won.
