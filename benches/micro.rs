@@ -9,6 +9,8 @@ use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use duopool::bench::Crowd;
+use duopool::domain::conversation::Conversation;
+use duopool::domain::strategy::Strategy;
 use duopool::domain::time::Timestamp;
 use duopool::protocol::translate::{Pipe, Translation};
 
@@ -26,11 +28,15 @@ const EVENT: &str = concat!(
 
 fn choice(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("choice");
-    for accounts in [10_u64, 1_000] {
-        let mut crowd = Crowd::of(accounts).expect("the catalogue loads");
-        group.bench_function(BenchmarkId::from_parameter(accounts), |bencher| {
-            bencher.iter(|| assert!(black_box(&mut crowd).choose(), "somebody can serve"));
-        });
+    let conversation = Some(Conversation::named(b"5f0c-11"));
+    let ways = Strategy::ALL.map(|strategy| (strategy.as_str(), strategy, None));
+    for (name, strategy, conversation) in ways.into_iter().chain([("affinity", Strategy::Balanced, conversation)]) {
+        for accounts in [10_u64, 1_000] {
+            let mut crowd = Crowd::of(accounts, strategy, conversation).expect("the catalogue loads");
+            group.bench_function(BenchmarkId::new(name, accounts), |bencher| {
+                bencher.iter(|| assert!(black_box(&mut crowd).choose(), "somebody can serve"));
+            });
+        }
     }
     group.finish();
 }

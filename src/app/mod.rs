@@ -30,7 +30,7 @@ use crate::domain::time::Clock;
 use crate::gitlab::upstream::{Upstream, UpstreamSettings};
 use crate::http::door::{Door, DoorParts, DoorSettings};
 use crate::http::drain::Drain;
-use crate::router::RouterActor;
+use crate::router::{RouterActor, RouterSettings};
 use crate::store::{KeyError, StoreActor, StoreError};
 
 pub use run_file::{RunFile, find as find_running};
@@ -207,10 +207,15 @@ fn serve(
     upstream: UpstreamSettings,
     listeners: Vec<TcpListener>,
 ) -> Result<ServerHandle, StartError> {
-    let fallback = config.model_fallback == ModelFallback::Family;
+    let choosing = RouterSettings {
+        family_fallback: config.model_fallback == ModelFallback::Family,
+        strategy: config.strategy,
+        queue_places: config.limits.queue_max,
+        queue_time: config.limits.queue_timeout,
+    };
     let factory = move || {
         let (published, catalogue) = (Arc::clone(&parts.published), Arc::clone(&parts.catalogue));
-        let router = RouterActor::new(published, catalogue, Arc::clone(&parts.clock), fallback).start();
+        let router = RouterActor::new(published, catalogue, Arc::clone(&parts.clock), choosing).start();
         let door = Data::new(Door {
             parts: parts.clone(),
             router,

@@ -49,8 +49,26 @@ pub(super) fn top_level<'a>(object: &'a [u8], key: &[u8]) -> Option<&'a [u8]> {
 
 /// Returns the raw text of the top-level member `key` where it is a string without escapes.
 pub(super) fn top_level_str<'a>(object: &'a [u8], key: &[u8]) -> Option<&'a [u8]> {
-    let text = top_level(object, key)?.strip_prefix(b"\"")?;
-    split_string(text).map(|(text, _)| text)
+    string(top_level(object, key)?)
+}
+
+/// Returns the raw texts of an array's elements, one after the other; nothing of what is no array. Reads no further than
+/// the element that is asked for, so what follows the array may be anything.
+pub(super) fn elements(array: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = array.trim_ascii_start().strip_prefix(b"[");
+    std::iter::from_fn(move || {
+        let value = rest?.trim_ascii_start();
+        let after = skip_value(value)?;
+        let element = value[..value.len() - after.len()].trim_ascii_end();
+        rest = after.strip_prefix(b",");
+        // An empty array has a bracket where an element would be.
+        (!element.is_empty()).then_some(element)
+    })
+}
+
+/// Returns the raw text of a string without its quotes; `value` begins with it. `None` if it is none.
+pub(super) fn string(value: &[u8]) -> Option<&[u8]> {
+    split_string(value.strip_prefix(b"\"")?).map(|(text, _)| text)
 }
 
 /// Splits after the quote that ends a string; `text` begins behind the opening one.

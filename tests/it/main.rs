@@ -3,6 +3,7 @@
 #![expect(unreachable_pub, clippy::expect_used, clippy::panic, reason = "tests say what they are in their names")]
 
 mod admin_api;
+mod affinity;
 mod architecture;
 mod bad_input;
 mod cancellation;
@@ -11,6 +12,7 @@ mod clients;
 mod first_light;
 mod login;
 mod model_names;
+mod queue;
 mod renewal;
 mod restart;
 mod routes;

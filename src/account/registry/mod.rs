@@ -1,7 +1,7 @@
 //! The keeper of the accounts: starts, stops and restarts their actors, and is the sole writer of the published table.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use actix::{
@@ -57,6 +57,9 @@ pub(crate) struct RegistryActor {
     published: Published,
     refused: Arc<Refused>,
     entries: BTreeMap<AccountId, Entry>,
+    /// Gauges of accounts that were removed, for as long as a request is in flight on one: it still counts if the account
+    /// is added again.
+    leaving: BTreeMap<AccountId, Weak<Gauge>>,
     /// Accounts that are being stored for the first time, and further logins of theirs that wait for that.
     enrolling: BTreeMap<AccountId, Vec<oneshot::Sender<()>>>,
     contents: Option<Contents>,
@@ -141,6 +144,7 @@ impl RegistryActor {
                 published: parts.published,
                 refused: Arc::default(),
                 entries: BTreeMap::new(),
+                leaving: BTreeMap::new(),
                 enrolling: BTreeMap::new(),
                 contents: Some(parts.contents),
                 publishing: false,
@@ -158,7 +162,8 @@ impl RegistryActor {
         furnish: impl FnOnce(AccountRecord, Office, Arc<Gauge>) -> AccountActor,
     ) {
         let id = record.id.clone();
-        let gauge = self.entries.get(&id).map(|entry| Arc::clone(&entry.gauge)).unwrap_or_default();
+        let leaving = self.leaving.remove(&id).and_then(|gauge| gauge.upgrade());
+        let gauge = self.entries.get(&id).map(|entry| Arc::clone(&entry.gauge)).or(leaving).unwrap_or_default();
         let address = furnish(record, self.office.clone(), Arc::clone(&gauge)).start();
         self.entries.insert(id, Entry { address, gauge, snapshot: None });
     }
@@ -174,7 +179,9 @@ impl RegistryActor {
     fn publish(&mut self) {
         self.publishing = false;
         let accounts = self.entries.values().filter_map(|entry| entry.snapshot.clone()).collect();
-        self.published.store(Arc::new(Table { accounts, refused: Arc::clone(&self.refused) }));
+        let bell = Arc::clone(&self.published.load().bell);
+        self.published.store(Arc::new(Table { accounts, refused: Arc::clone(&self.refused), bell: Arc::clone(&bell) }));
+        bell.ring();
         // Who has left needs no answer.
         self.waiting.drain(..).for_each(|waiter| waiter.send(()).unwrap_or_default());
         if self.is_settled() {
@@ -353,6 +360,10 @@ impl Handler<RemoveAccount> for RegistryActor {
     fn handle(&mut self, RemoveAccount(id): RemoveAccount, _: &mut Self::Context) -> Self::Result {
         let removed = self.entries.remove(&id);
         let known = removed.is_some();
+        if let Some(entry) = &removed {
+            self.leaving.retain(|_, gauge| gauge.strong_count() > 0);
+            self.leaving.insert(id.clone(), Arc::downgrade(&entry.gauge));
+        }
         let retiring = removed.map(|entry| entry.address.send(Retire));
         if known {
             self.publish();

@@ -52,6 +52,7 @@ pub(super) async fn attempt(
     open: &mut Option<Open>,
     attempts: u32,
 ) -> Result<HttpResponse, Failed> {
+    let started = Instant::now();
     let prepared = match prepare(door, incoming, &lease) {
         Ok(prepared) => prepared,
         Err(refusal) => return Err(refused(&lease, refusal)),
@@ -66,7 +67,7 @@ pub(super) async fn attempt(
         response.insert_header(header);
     }
     if incoming.peek.stream && incoming.kind == Kind::Answer {
-        let body = stream(door, incoming, lease, prepared, reply, open).await?;
+        let body = stream(door, incoming, lease, prepared, (reply, started), open).await?;
         response.insert_header((CONTENT_TYPE, "text/event-stream; charset=utf-8"));
         return Ok(response.insert_header((CACHE_CONTROL, "no-cache")).streaming(body));
     }
@@ -161,9 +162,9 @@ async fn whole(door: &Door, prepared: &Prepared, reply: Reply) -> Result<Bytes, 
 async fn stream(
     door: &Data<Door>,
     incoming: &Incoming,
-    lease: Lease,
+    mut lease: Lease,
     prepared: Prepared,
-    mut reply: Reply,
+    (mut reply, started): (Reply, Instant),
     open: &mut Option<Open>,
 ) -> Result<SseBody, Failed> {
     let mut pipe = match prepared.plan {
@@ -201,6 +202,7 @@ async fn stream(
             break;
         }
     }
+    lease.began(started.elapsed(), door.now());
     let start = Start {
         prelude: prelude.into(),
         upstream: reply.body,

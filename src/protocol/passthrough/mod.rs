@@ -5,6 +5,7 @@
 //! depend on the client's own bytes, so nothing is ever parsed and printed again. Not here: whether a body makes sense
 //! to the model; the upstream says so better.
 
+mod conversation;
 mod peek;
 mod watch;
 
