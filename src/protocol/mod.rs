@@ -10,6 +10,8 @@
 pub mod anthropic_messages;
 pub mod canonical;
 pub mod error;
+#[cfg(test)]
+mod grammar;
 mod json;
 pub mod loss;
 pub mod openai_chat;
