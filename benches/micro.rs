@@ -10,7 +10,7 @@ use std::hint::black_box;
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use duopool::bench::Crowd;
 use duopool::domain::time::Timestamp;
-use duopool::protocol::translate::{Pipe, Translation};
+use duopool::protocol::translate::{Pipe, Translation, WayBack};
 
 const OPENING: &str = concat!(
     "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"id\":\"msg_01\",\"type\":\"message\",",
@@ -37,7 +37,7 @@ fn choice(criterion: &mut Criterion) {
 
 fn event(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("event");
-    let stream = Translation::ChatToMessages.stream(Timestamp::from_secs(1_800_000_000), false);
+    let stream = Translation::ChatToMessages.stream(Timestamp::from_secs(1_800_000_000), WayBack::default());
     let mut pipe = Pipe::Translate(Box::new(stream));
     let mut out = Vec::new();
     pipe.feed(OPENING.as_bytes(), &mut out).expect("a stream begins");

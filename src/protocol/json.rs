@@ -85,6 +85,50 @@ fn skip_value(text: &[u8]) -> Option<&[u8]> {
     }
 }
 
+/// Appends the text of a JSON string; `escaped` is what stands between its quotes. Half of a surrogate pair, and an escape
+/// that is none, become U+FFFD.
+pub(super) fn unescape(escaped: &str, out: &mut String) {
+    let mut rest = escaped;
+    while let Some(at) = memchr::memchr(b'\\', rest.as_bytes()) {
+        out.push_str(&rest[..at]);
+        let (char, after) = escape(&rest[at + 1..]);
+        out.push(char);
+        rest = after;
+    }
+    out.push_str(rest);
+}
+
+/// Reads an escape behind its backslash; returns what it stands for, and what follows.
+fn escape(text: &str) -> (char, &str) {
+    let mut chars = text.chars();
+    let char = match chars.next() {
+        Some('n') => '\n',
+        Some('t') => '\t',
+        Some('r') => '\r',
+        Some('b') => '\u{8}',
+        Some('f') => '\u{c}',
+        Some('u') => return unicode_escape(chars.as_str()),
+        Some(char @ ('"' | '\\' | '/')) => char,
+        Some(_) | None => char::REPLACEMENT_CHARACTER,
+    };
+    (char, chars.as_str())
+}
+
+/// Reads the four digits of a `\u`, and those of the `\u` that follows if both are one character.
+fn unicode_escape(text: &str) -> (char, &str) {
+    let unit = |text: &str| u32::from_str_radix(text.get(..4)?, 16).ok();
+    let Some(high) = unit(text) else { return (char::REPLACEMENT_CHARACTER, text) };
+    let after = &text[4..];
+    let low = after.strip_prefix("\\u").and_then(unit).filter(|low| (0xdc00..0xe000).contains(low));
+    match (high, low) {
+        (0xd800..0xdc00, Some(low)) => {
+            let code = 0x1_0000 + ((high - 0xd800) << 10) + (low - 0xdc00);
+            (char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER), &after[6..])
+        }
+        _ => (char::from_u32(high).unwrap_or(char::REPLACEMENT_CHARACTER), after),
+    }
+}
+
 /// Most names of unknown members that are kept per object.
 pub(super) const UNKNOWN_MAX: usize = 64;
 
@@ -168,6 +212,39 @@ mod tests {
             "{\"a\":\"\\",
         ] {
             assert_eq!(top_level(text.as_bytes(), b"type"), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn escapes_are_read_as_serde_json_reads_them() {
+        for escaped in [
+            "",
+            "plain",
+            r#"\"\\\/\b\f\n\r\t"#,
+            r"\u00e9\u20ac",
+            r"\ud83e\udd80\ud83e\udd80x",
+            "caf\u{e9} \\\\n",
+        ] {
+            let mut out = String::new();
+            unescape(escaped, &mut out);
+            assert_eq!(out, serde_json::from_str::<String>(&format!("\"{escaped}\"")).unwrap(), "{escaped}");
+        }
+    }
+
+    #[test]
+    fn escapes_that_stand_for_nothing_are_replaced() {
+        for (escaped, text) in [
+            (r"\ud83e", "\u{fffd}"),
+            (r"\ud83ea", "\u{fffd}a"),
+            (r"\ud83e\u0041", "\u{fffd}A"),
+            (r"\udd80\ud83e", "\u{fffd}\u{fffd}"),
+            (r"\x", "\u{fffd}"),
+            ("\\", "\u{fffd}"),
+            (r"\u12", "\u{fffd}12"),
+        ] {
+            let mut out = String::new();
+            unescape(escaped, &mut out);
+            assert_eq!(out, text, "{escaped}");
         }
     }
 

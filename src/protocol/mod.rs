@@ -10,11 +10,15 @@
 pub mod anthropic_messages;
 pub mod canonical;
 pub mod error;
+mod freeform;
 #[cfg(test)]
 mod grammar;
 mod json;
 pub mod loss;
+pub mod names;
 pub mod openai_chat;
 pub mod passthrough;
+pub mod reasoning;
+pub mod repair;
 pub mod sse;
 pub mod translate;

@@ -23,7 +23,7 @@ use crate::http::sse_body::{SseBody, Start};
 use crate::protocol::canonical::Target;
 use crate::protocol::error::{ErrorClass, UpstreamMessage, read};
 use crate::protocol::passthrough::{StreamWatch, splice, splice_chat_for_gpt};
-use crate::protocol::translate::{Flow, Pipe, Plan, Translation, plan};
+use crate::protocol::translate::{Flow, Pipe, Plan, Translation, WayBack, plan};
 use crate::router::api::Renewable;
 
 /// Largest answer that is not a stream, in bytes: far above what a model can say.
@@ -40,7 +40,7 @@ struct Prepared {
     path: GatewayPath,
     body: Bytes,
     plan: Plan,
-    include_usage: bool,
+    way_back: WayBack,
     dropped: Option<String>,
 }
 
@@ -90,7 +90,7 @@ fn prepare(door: &Door, incoming: &Incoming, lease: &Lease) -> Result<Prepared, 
     };
     // The router leases only what can be reached from the client's dialect.
     let plan = plan(incoming.dialect, lease.dialect()).ok_or(ApiError::Internal)?;
-    let same = |body| Prepared { path, body, plan, include_usage: false, dropped: None };
+    let same = |body| Prepared { path, body, plan, way_back: WayBack::default(), dropped: None };
     match plan {
         Plan::PassThrough if path == GatewayPath::ChatCompletions => {
             Ok(same(splice_chat_for_gpt(&incoming.body, peek, model).into()))
@@ -106,10 +106,10 @@ fn prepare(door: &Door, incoming: &Incoming, lease: &Lease) -> Result<Prepared, 
                 accepts_sampling: entry.is_some_and(|entry| entry.accepts_sampling),
             };
             let translated = translation
-                .request(&incoming.body, &target)
+                .request(&incoming.body, &target, None)
                 .map_err(|refusal| ApiError::BadRequest { message: refusal.message, param: refusal.param })?;
             let dropped = translated.dropped.header();
-            Ok(Prepared { path, body: translated.body.into(), plan, include_usage: translated.include_usage, dropped })
+            Ok(Prepared { path, body: translated.body.into(), plan, way_back: translated.way_back, dropped })
         }
     }
 }
@@ -153,7 +153,9 @@ async fn whole(door: &Door, prepared: &Prepared, reply: Reply) -> Result<Bytes, 
         Plan::PassThrough => {
             serde_json::from_slice::<serde::de::IgnoredAny>(&body).map_err(|_| cut_short()).map(|_| body)
         }
-        Plan::Translate(translation) => translation.answer(&body, door.now()).map(Bytes::from).map_err(|_| cut_short()),
+        Plan::Translate(translation) => translation
+            .answer(&body, door.now(), &prepared.way_back)
+            .map(Bytes::from).map_err(|_| cut_short()),
     }
 }
 
@@ -168,7 +170,7 @@ async fn stream(
 ) -> Result<SseBody, Failed> {
     let mut pipe = match prepared.plan {
         Plan::PassThrough => Pipe::PassThrough(StreamWatch::new(incoming.dialect)),
-        Plan::Translate(translation) => pipe_of(translation, door, prepared.include_usage),
+        Plan::Translate(translation) => pipe_of(translation, door, prepared.way_back),
     };
     let mut prelude = Vec::new();
     let held_until = Instant::now() + PRELUDE_TIME_MAX;
@@ -214,8 +216,8 @@ async fn stream(
     Ok(SseBody::new(start, Data::clone(door)))
 }
 
-fn pipe_of(translation: Translation, door: &Door, include_usage: bool) -> Pipe {
-    Pipe::Translate(Box::new(translation.stream(door.now(), include_usage)))
+fn pipe_of(translation: Translation, door: &Door, way_back: WayBack) -> Pipe {
+    Pipe::Translate(Box::new(translation.stream(door.now(), way_back)))
 }
 
 /// Returns the status that an error inside a stream would have had outside, so that one table decides about both.

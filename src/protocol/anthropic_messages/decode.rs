@@ -1,17 +1,26 @@
 //! An answer of Messages in canonical terms.
 
+use serde_json::value::RawValue;
+
 use super::wire;
-use crate::protocol::canonical::{Answer, AnswerError, Piece, StopReason, Usage};
+use crate::protocol::canonical::{Answer, AnswerError, Block, Call, CallKind, Proof, Reasoning, StopReason, Usage};
 use crate::protocol::json;
 
 /// Reads an answer that came as one JSON body. An error body is malformed here: `error::read` understands it.
 pub fn answer(body: &[u8]) -> Result<Answer<'_>, AnswerError> {
     let wire: wire::Answer<'_> = serde_json::from_slice(body).map_err(|error| malformed(&error))?;
+    let blocks: Vec<Block<'_>> = wire.content.into_iter().filter_map(wire::Piece::carried).collect();
+    let has_calls = blocks.iter().any(|block| matches!(block, Block::Call(_)));
+    let stop = match wire.stop_reason.map_or_else(StopReason::default, |reason| stop_reason(&reason.0)) {
+        // Without a call there is nothing to wait for: a client would send nothing back.
+        StopReason::ToolUse if !has_calls => StopReason::EndTurn,
+        stop => stop,
+    };
     Ok(Answer {
         id: wire.id.0,
         model: wire.model.0,
-        pieces: wire.content.into_iter().filter_map(wire::Piece::carried).collect(),
-        stop: wire.stop_reason.map_or_else(StopReason::default, |reason| stop_reason(&reason.0)),
+        blocks,
+        stop,
         usage: wire.usage.into(),
     })
 }
@@ -20,11 +29,12 @@ pub(super) fn malformed(error: &serde_json::Error) -> AnswerError {
     AnswerError::Malformed(json::complaint(error))
 }
 
-/// Reads `stop_reason`. One that is not known ends a turn like any other; `tool_use` cannot come, as no tool is sent.
+/// Reads `stop_reason`. One that is not known ends a turn like any other.
 pub(super) fn stop_reason(reason: &str) -> StopReason {
     match reason {
         "max_tokens" | "model_context_window_exceeded" => StopReason::MaxTokens,
         "stop_sequence" => StopReason::StopSequence,
+        "tool_use" => StopReason::ToolUse,
         "refusal" => StopReason::Refusal,
         "pause_turn" => StopReason::Pause,
         _ => StopReason::EndTurn,
@@ -32,13 +42,27 @@ pub(super) fn stop_reason(reason: &str) -> StopReason {
 }
 
 impl<'a> wire::Piece<'a> {
-    /// Returns the piece where its kind has a counterpart in the middle.
-    pub(super) fn carried(self) -> Option<Piece<'a>> {
-        match self {
-            Self { text: Some(text), .. } => Some(Piece::Text(text.0)),
-            Self { thinking: Some(thinking), .. } => Some(Piece::Thinking(thinking.0)),
-            Self { text: None, thinking: None } => None,
-        }
+    /// Returns the block where its kind has a counterpart in the middle.
+    fn carried(self) -> Option<Block<'a>> {
+        let text = |member: Option<json::Str<'a>>| member.unwrap_or_default().0;
+        Some(match &*self.kind.0 {
+            "text" => Block::Text(text(self.text)),
+            "thinking" => {
+                let proof = self.signature.filter(|signature| !signature.0.is_empty());
+                Block::Reasoning(Reasoning { text: text(self.thinking), proof: proof.map(|text| Proof::Signature(text.0)) })
+            }
+            "redacted_thinking" => {
+                Block::Reasoning(Reasoning { text: "".into(), proof: Some(Proof::Redacted(text(self.data))) })
+            }
+            "tool_use" => Block::Call(Call {
+                id: text(self.id),
+                namespace: None,
+                name: text(self.name),
+                kind: CallKind::Function,
+                arguments: self.input.map_or("{}", RawValue::get).into(),
+            }),
+            _ => return None,
+        })
     }
 }
 
@@ -79,7 +103,7 @@ mod tests {
             "output_tokens_details":{"thinking_tokens":3},"service_tier":"standard"}}"#;
         let answer = answer(body).unwrap();
         assert_eq!((&*answer.id, &*answer.model, answer.stop), ("msg_1", "claude", StopReason::EndTurn));
-        assert_eq!(answer.pieces, [Piece::Thinking("hm".into()), Piece::Text("a\n".into()), Piece::Text("b".into())]);
+        assert_eq!(answer.blocks.len(), 3);
         let usage = Usage {
             uncached_tokens: 5,
             cache_read_tokens: 7,
@@ -94,7 +118,7 @@ mod tests {
     fn an_empty_answer_and_missing_counts_are_no_error() {
         let answer = answer(br#"{"id":"m","model":"c","content":[],"stop_reason":null,"usage":{"input_tokens":null}}"#);
         let answer = answer.unwrap();
-        assert_eq!((answer.pieces.len(), answer.usage), (0, Usage::default()));
+        assert_eq!((answer.blocks.len(), answer.usage), (0, Usage::default()));
     }
 
     #[test]

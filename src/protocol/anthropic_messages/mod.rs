@@ -10,5 +10,5 @@ mod stream;
 mod wire;
 
 pub use decode::answer;
-pub use encode::{Encoded, request};
+pub use encode::{Encoded, NAME_RULES, request};
 pub use stream::Reader;

@@ -1,7 +1,9 @@
 //! The JSON of Messages, as far as it is understood.
 
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
+use crate::protocol::canonical::Fragment;
 use crate::protocol::json::Str;
 
 /// The body of a request.
@@ -80,13 +82,25 @@ pub(super) struct Answer<'a> {
     pub(super) usage: Usage,
 }
 
-/// A content block of an answer, or a delta of one: the members tell which.
+/// A content block of an answer.
 #[derive(Deserialize)]
 pub(super) struct Piece<'a> {
+    #[serde(borrow, rename = "type")]
+    pub(super) kind: Str<'a>,
     #[serde(borrow, default)]
     pub(super) text: Option<Str<'a>>,
     #[serde(borrow, default)]
     pub(super) thinking: Option<Str<'a>>,
+    #[serde(borrow, default)]
+    pub(super) signature: Option<Str<'a>>,
+    #[serde(borrow, default)]
+    pub(super) data: Option<Str<'a>>,
+    #[serde(borrow, default)]
+    pub(super) id: Option<Str<'a>>,
+    #[serde(borrow, default)]
+    pub(super) name: Option<Str<'a>>,
+    #[serde(borrow, default)]
+    pub(super) input: Option<&'a RawValue>,
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
@@ -114,14 +128,48 @@ pub(super) struct MessageStart<'a> {
 #[derive(Deserialize)]
 pub(super) struct BlockStart<'a> {
     #[serde(borrow)]
-    pub(super) content_block: Piece<'a>,
+    pub(super) content_block: StartedBlock<'a>,
+}
+
+/// A content block of a stream, as it begins.
+#[derive(Deserialize)]
+pub(super) struct StartedBlock<'a> {
+    #[serde(borrow, rename = "type")]
+    pub(super) kind: Str<'a>,
+    #[serde(borrow, default)]
+    pub(super) text: Option<Fragment<'a>>,
+    #[serde(borrow, default)]
+    pub(super) thinking: Option<Fragment<'a>>,
+    #[serde(borrow, default)]
+    pub(super) signature: Option<Str<'a>>,
+    #[serde(borrow, default)]
+    pub(super) data: Option<Str<'a>>,
+    #[serde(borrow, default)]
+    pub(super) id: Option<Str<'a>>,
+    #[serde(borrow, default)]
+    pub(super) name: Option<Str<'a>>,
+    #[serde(borrow, default)]
+    pub(super) input: Option<&'a RawValue>,
 }
 
 /// Data of `content_block_delta`.
 #[derive(Deserialize)]
 pub(super) struct BlockDelta<'a> {
     #[serde(borrow)]
-    pub(super) delta: Piece<'a>,
+    pub(super) delta: DeltaWire<'a>,
+}
+
+/// What is added to a block: the members tell of which kind it is.
+#[derive(Deserialize)]
+pub(super) struct DeltaWire<'a> {
+    #[serde(borrow, default)]
+    pub(super) text: Option<Fragment<'a>>,
+    #[serde(borrow, default)]
+    pub(super) partial_json: Option<Fragment<'a>>,
+    #[serde(borrow, default)]
+    pub(super) thinking: Option<Fragment<'a>>,
+    #[serde(borrow, default)]
+    pub(super) signature: Option<Fragment<'a>>,
 }
 
 /// Data of `message_delta`.

@@ -3,15 +3,20 @@
 //! [`plan`] knows the pairs. [`Pipe`] is what a streaming body holds, whether the bytes pass as they are or are
 //! rewritten; both kinds answer the same questions about where the stream stands.
 
+mod home;
 mod stream;
 
+pub use home::WayBack;
 pub use stream::{End, Flow, Pipe, StreamTranslator};
 
 use crate::domain::model::Dialect;
 use crate::domain::time::Timestamp;
 use crate::protocol::canonical::{AnswerError, Target};
 use crate::protocol::loss::{Dropped, Refusal};
-use crate::protocol::{anthropic_messages, openai_chat};
+use crate::protocol::names::Names;
+use crate::protocol::reasoning::{self, Sealer};
+use crate::protocol::{anthropic_messages, openai_chat, repair};
+use stream::{Reader, Writer};
 
 /// How a client's dialect reaches a model's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,46 +54,54 @@ pub struct Translated {
     pub body: Vec<u8>,
     /// Whether the upstream is asked for a stream.
     pub stream: bool,
-    /// Whether the client wants usage at the end of the stream; for [`Translation::stream`].
-    pub include_usage: bool,
+    /// For [`Translation::answer`] and [`Translation::stream`].
+    pub way_back: WayBack,
     /// What was left out although the answer may differ.
     pub dropped: Dropped,
 }
 
 impl Translation {
-    /// Translates the body of a request.
-    pub fn request(self, body: &[u8], target: &Target<'_>) -> Result<Translated, Refusal> {
+    /// Translates the body of a request. `sealer` opens reasoning that comes from `target`, and seals what it will
+    /// answer; without one there is no reasoning in either.
+    pub fn request(self, body: &[u8], target: &Target<'_>, sealer: Option<&Sealer>) -> Result<Translated, Refusal> {
         match self {
             Self::ChatToMessages => {
-                let decoded = openai_chat::request(body)?;
-                let encoded = anthropic_messages::request(&decoded.conversation, target);
+                let mut decoded = openai_chat::request(body)?;
+                reasoning::open(&mut decoded.conversation, sealer);
+                repair::repair(&mut decoded.conversation);
+                let names = Names::of(&decoded.conversation, &anthropic_messages::NAME_RULES);
+                let encoded = anthropic_messages::request(&decoded.conversation, target, &names)?;
                 let mut dropped = decoded.dropped;
                 for unmet in encoded.unmet {
                     dropped.add(openai_chat::path(unmet));
                 }
                 let include_usage = decoded.include_usage;
-                Ok(Translated { body: encoded.body, stream: decoded.conversation.stream, include_usage, dropped })
+                let way_back = WayBack { names, sealer: sealer.cloned(), include_usage };
+                Ok(Translated { body: encoded.body, stream: decoded.conversation.stream, way_back, dropped })
             }
         }
     }
 
     /// Translates the body of a successful answer that is no stream; `created` is when it came.
-    pub fn answer(self, body: &[u8], created: Timestamp) -> Result<Vec<u8>, AnswerError> {
+    pub fn answer(self, body: &[u8], created: Timestamp, way_back: &WayBack) -> Result<Vec<u8>, AnswerError> {
         match self {
             Self::ChatToMessages => {
-                anthropic_messages::answer(body).map(|answer| openai_chat::answer(&answer, created))
+                let mut answer = anthropic_messages::answer(body)?;
+                way_back.bring(&mut answer);
+                Ok(openai_chat::answer(&answer, created))
             }
         }
     }
 
     /// Starts to translate a stream; `created` is when it began.
-    pub fn stream(self, created: Timestamp, include_usage: bool) -> StreamTranslator {
-        match self {
-            Self::ChatToMessages => StreamTranslator::new(
-                anthropic_messages::Reader::default(),
-                openai_chat::ChunkWriter::new(created, include_usage),
+    pub fn stream(self, created: Timestamp, way_back: WayBack) -> StreamTranslator {
+        let (from, to) = match self {
+            Self::ChatToMessages => (
+                Reader::Messages(anthropic_messages::Reader::default()),
+                Writer::ChatCompletions(openai_chat::ChunkWriter::new(created, way_back.include_usage)),
             ),
-        }
+        };
+        StreamTranslator::new(from, to, way_back)
     }
 }
 

@@ -14,6 +14,8 @@ use crate::protocol::anthropic_messages::wire::{
 };
 use crate::protocol::canonical::{Block, Conversation, Effort, Image, Role, Settings, Target, Turn, Unmet};
 use crate::protocol::json;
+use crate::protocol::loss::Refusal;
+use crate::protocol::names::{NameRules, Names};
 
 /// `max_tokens` where the client gives none: enough for long answers, and below what needs streaming in the SDKs.
 const OUTPUT_TOKENS_DEFAULT: u64 = 32_000;
@@ -30,6 +32,10 @@ const TOP_P_MIN_THINKING: f64 = 0.95;
 /// Longest `metadata.user_id`, in characters.
 const USER_CHARS_MAX: usize = 256;
 
+/// What names of tools may be. A plain tool of the client must not have the name of one that the API runs itself.
+pub const NAME_RULES: NameRules =
+    NameRules { chars_max: 128, reserved: &["web_search", "web_fetch", "code_execution"], has_custom: false };
+
 /// What a user says where the API needs a user to speak and none did.
 const FILLER: &str = ".";
 
@@ -43,7 +49,7 @@ pub struct Encoded {
 }
 
 /// Writes a conversation as the body of a request for `target`.
-pub fn request(conversation: &Conversation<'_>, target: &Target<'_>) -> Encoded {
+pub fn request(conversation: &Conversation<'_>, target: &Target<'_>, _names: &Names) -> Result<Encoded, Refusal> {
     let settings = &conversation.settings;
     let (system, messages) = split(&conversation.turns);
     let mut unmet = Vec::new();
@@ -74,7 +80,7 @@ pub fn request(conversation: &Conversation<'_>, target: &Target<'_>) -> Encoded 
         output_config: plan.effort.map(|effort| OutputConfig { effort }),
         stream: conversation.stream,
     });
-    Encoded { body, unmet }
+    Ok(Encoded { body, unmet })
 }
 
 const USER: &str = "user";
@@ -118,7 +124,7 @@ fn split<'a>(turns: &'a [Turn<'a>]) -> (Vec<Content<'a>>, Vec<Message<'a>>) {
 fn joined_text<'a>(turn: &'a Turn<'_>) -> Option<Cow<'a, str>> {
     let mut texts = turn.blocks.iter().filter_map(|block| match block {
         Block::Text(text) if !block.is_blank() => Some(&**text),
-        Block::Text(_) | Block::Image(_) => None,
+        _ => None,
     });
     let first = texts.next()?;
     Some(texts.fold(Cow::Borrowed(first), |all, next| Cow::Owned(format!("{all}\n\n{next}"))))
@@ -131,13 +137,14 @@ fn reminder(text: Cow<'_, str>) -> Content<'_> {
 
 fn contents<'a>(blocks: &'a [Block<'a>]) -> Vec<Content<'a>> {
     let content = |block: &'a Block<'a>| match block {
-        Block::Text(text) => Content::Text { text: Cow::Borrowed(text) },
+        Block::Text(text) => Some(Content::Text { text: Cow::Borrowed(text) }),
         Block::Image(Image::Inline { media_type, base64 }) => {
-            Content::Image { source: Source::Base64 { media_type, data: base64 } }
+            Some(Content::Image { source: Source::Base64 { media_type, data: base64 } })
         }
-        Block::Image(Image::Url(url)) => Content::Image { source: Source::Url { url } },
+        Block::Image(Image::Url(url)) => Some(Content::Image { source: Source::Url { url } }),
+        _ => None,
     };
-    blocks.iter().filter(|block| !block.is_blank()).map(content).collect()
+    blocks.iter().filter(|block| !block.is_blank()).filter_map(content).collect()
 }
 
 /// How the model thinks, and how much it may put out.
@@ -162,7 +169,7 @@ impl Plan {
             Effort::Low => (2048, "low"),
             Effort::Medium => (8192, "medium"),
             Effort::High => (16_384, "high"),
-            Effort::Max => (32_768, "high"),
+            Effort::ExtraHigh | Effort::Max => (32_768, "high"),
         };
         match target.thinking {
             // Effort alone does not turn thinking on in every model, so both are sent.

@@ -26,7 +26,7 @@ const TARGET: Target<'static> =
     Target { model: "claude-x", output_tokens_max: Some(64_000), thinking: None, accepts_sampling: true };
 
 fn encoded(turns: Vec<Turn<'_>>, settings: Settings<'_>, target: Target<'_>) -> (Value, Vec<Unmet>) {
-    let Encoded { body, unmet } = request(&Conversation { turns, settings, stream: false }, &target);
+    let Encoded { body, unmet } = request(&Conversation { turns, settings, ..Conversation::default() }, &target, &Names::default()).unwrap();
     (serde_json::from_slice(&body).unwrap(), unmet)
 }
 

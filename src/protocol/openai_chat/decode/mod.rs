@@ -31,7 +31,7 @@ const SILENT_IN_MESSAGES: [&str; 3] = ["reasoning_content", "annotations", "cach
 const SILENT_IN_PARTS: [&str; 1] = ["cache_control"];
 
 /// A request, understood.
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 pub struct Decoded<'a> {
     /// What is asked.
     pub conversation: Conversation<'a>,
@@ -70,7 +70,12 @@ pub fn request(body: &[u8]) -> Result<Decoded<'_>, Refusal> {
         return Err(Refusal::of("messages", "`messages` must have at least one message that is not empty"));
     }
     Ok(Decoded {
-        conversation: Conversation { turns, settings, stream: request.stream.unwrap_or(false) },
+        conversation: Conversation {
+            turns,
+            settings,
+            stream: request.stream.unwrap_or(false),
+            ..Conversation::default()
+        },
         include_usage: request.stream_options.is_some_and(|options| options.include_usage == Some(true)),
         dropped,
     })
@@ -159,6 +164,7 @@ fn settings<'a>(request: &Request<'a>, dropped: &mut Dropped) -> Result<Settings
         },
         effort: effort.flatten(),
         user: user.map(|Str(user)| user.clone()),
+        ..Settings::default()
     })
 }
 
@@ -169,7 +175,8 @@ fn effort(word: &str) -> Option<Effort> {
         "low" => Effort::Low,
         "medium" => Effort::Medium,
         "high" => Effort::High,
-        "xhigh" | "max" => Effort::Max,
+        "xhigh" => Effort::ExtraHigh,
+        "max" => Effort::Max,
         _ => return None,
     })
 }

@@ -195,7 +195,7 @@ fn settings_are_read() {
         ("low", Effort::Low),
         ("medium", Effort::Medium),
         ("high", Effort::High),
-        ("xhigh", Effort::Max),
+        ("xhigh", Effort::ExtraHigh),
         ("max", Effort::Max),
     ] {
         with(&json!({"reasoning_effort": word}), |decoded| {
