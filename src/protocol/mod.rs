@@ -11,6 +11,8 @@ pub mod anthropic_messages;
 pub mod canonical;
 pub mod error;
 mod freeform;
+#[cfg(test)]
+mod grammar;
 mod json;
 pub mod loss;
 pub mod names;
