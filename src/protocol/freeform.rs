@@ -6,9 +6,6 @@
 
 use crate::protocol::json;
 
-/// The one member of the function that stands for a freeform tool.
-pub(super) const INPUT: &str = "input";
-
 /// Longest beginning of the JSON, in bytes, in which `{"input":"` must have come.
 const HEAD_BYTES_MAX: usize = 256;
 
@@ -127,14 +124,6 @@ pub(super) fn unwrap(json: &str) -> String {
     out
 }
 
-/// Returns the JSON of a call with that text.
-pub(super) fn wrap(text: &str) -> String {
-    let mut out = format!("{{\"{INPUT}\":").into_bytes();
-    json::write(&mut out, text);
-    out.push(b'}');
-    String::from_utf8(out).unwrap_or_default()
-}
-
 fn is_empty_object(text: &str) -> bool {
     let inner = text.trim().strip_prefix('{').map(str::trim_start);
     text.trim().is_empty() || inner == Some("}")
@@ -235,7 +224,8 @@ mod tests {
     #[test]
     fn what_is_wrapped_comes_out_again() {
         for text in ["", "a\n\"b\"\\ \u{1f980}\u{7f}\u{1}", "{\"input\":\"x\"}"] {
-            assert_eq!(unwrap(&wrap(text)), text);
+            let json = serde_json::json!({ "input": text }).to_string();
+            assert_eq!(unwrap(&json), text);
         }
     }
 }

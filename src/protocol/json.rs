@@ -1,8 +1,15 @@
 //! What every dialect needs of JSON beyond `serde_json`: writing that cannot fail, a look at a top-level member without
 //! parsing the rest, and structs that remember the names of the members they do not know.
 
+use std::borrow::Cow;
+use std::fmt;
+use std::marker::PhantomData;
+
 use memchr::memchr2;
-use serde::Serialize;
+use serde::de::{SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::protocol::loss::Refusal;
 
 /// Appends `value` as compact JSON.
 pub(super) fn write(out: &mut Vec<u8>, value: &(impl Serialize + ?Sized)) {
@@ -129,6 +136,19 @@ fn unicode_escape(text: &str) -> (char, &str) {
     }
 }
 
+/// Most `{` in a body, counted before it is read, texts included: an object of two bytes becomes a struct of more than a
+/// hundred. A million tokens of source code have far fewer.
+const BRACES_MAX: usize = 1_000_000;
+
+/// Refuses a body of so many objects that reading it would take many times its size.
+pub(super) fn refuse_crowds(body: &[u8]) -> Result<(), Refusal> {
+    if memchr::memchr_iter(b'{', body).count() > BRACES_MAX {
+        let message = format!("the body must not have more than {BRACES_MAX} JSON objects");
+        return Err(Refusal { message, param: None });
+    }
+    Ok(())
+}
+
 /// Most names of unknown members that are kept per object.
 pub(super) const UNKNOWN_MAX: usize = 64;
 
@@ -141,8 +161,8 @@ macro_rules! members {
         $(#[$meta])*
         #[derive(Debug, Default)]
         $vis struct $name<$lt> {
-            $(pub(super) $field: Option<$ty>,)*
-            pub(super) unknown: Vec<std::borrow::Cow<$lt, str>>,
+            $($vis $field: Option<$ty>,)*
+            $vis unknown: Vec<std::borrow::Cow<$lt, str>>,
         }
 
         impl<'de: $lt, $lt> serde::Deserialize<'de> for $name<$lt> {
@@ -184,6 +204,51 @@ pub(super) use members;
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Deserialize)]
 #[serde(transparent)]
 pub(super) struct Str<'a>(#[serde(borrow)] pub(super) std::borrow::Cow<'a, str>);
+
+/// Most items of a list beside a text: content parts, stop texts.
+const ITEMS_MAX: usize = 100_000;
+
+/// A text, or a list.
+#[derive(Debug)]
+pub(super) enum TextOr<'a, T> {
+    Text(Cow<'a, str>),
+    List(Vec<T>),
+}
+
+impl<'de: 'a, 'a, T: Deserialize<'de>> Deserialize<'de> for TextOr<'a, T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Either<T> {
+            type Value = TextOr<'de, T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string or a list")
+            }
+
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+                Ok(TextOr::Text(Cow::Borrowed(text)))
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+                Ok(TextOr::Text(Cow::Owned(text.to_owned())))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+                let mut items = Vec::new();
+                while let Some(item) = list.next_element()? {
+                    if items.len() == ITEMS_MAX {
+                        return Err(serde::de::Error::custom("too many items"));
+                    }
+                    items.push(item);
+                }
+                Ok(TextOr::List(items))
+            }
+        }
+
+        deserializer.deserialize_any(Either(PhantomData))
+    }
+}
 
 #[cfg(test)]
 mod tests {

@@ -13,6 +13,7 @@ pub mod error;
 mod freeform;
 #[cfg(test)]
 mod grammar;
+mod image;
 mod json;
 pub mod loss;
 pub mod names;
@@ -20,5 +21,6 @@ pub mod openai_chat;
 pub mod passthrough;
 pub mod reasoning;
 pub mod repair;
+mod schema;
 pub mod sse;
 pub mod translate;

@@ -323,6 +323,8 @@ pub enum Unmet {
     WebSearch,
     /// The grammar of a [`ToolKind::Custom`] is only described to the model.
     Grammar,
+    /// The schema of a [`ToolKind::Function`] is followed, but nothing enforces it.
+    Strict,
 }
 
 /// What an encoder must know of the model.

@@ -14,7 +14,6 @@
 
 mod decode;
 mod encode;
-mod image;
 mod stream;
 mod wire;
 
@@ -35,6 +34,7 @@ pub const fn path(unmet: Unmet) -> &'static str {
         Unmet::Format => "response_format",
         Unmet::WebSearch => "web_search_options",
         Unmet::Grammar => "tools[].custom.format",
+        Unmet::Strict => "tools[].function.strict",
         // Chat Completions has no such member.
         Unmet::TopK => "top_k",
     }

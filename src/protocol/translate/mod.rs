@@ -70,7 +70,7 @@ impl Translation {
                 reasoning::open(&mut decoded.conversation, sealer);
                 repair::repair(&mut decoded.conversation);
                 let names = Names::of(&decoded.conversation, &anthropic_messages::NAME_RULES);
-                let encoded = anthropic_messages::request(&decoded.conversation, target, &names)?;
+                let encoded = anthropic_messages::write_request(&decoded.conversation, target, &names)?;
                 let mut dropped = decoded.dropped;
                 for unmet in encoded.unmet {
                     dropped.add(openai_chat::path(unmet));
@@ -86,7 +86,7 @@ impl Translation {
     pub fn answer(self, body: &[u8], created: Timestamp, way_back: &WayBack) -> Result<Vec<u8>, AnswerError> {
         match self {
             Self::ChatToMessages => {
-                let mut answer = anthropic_messages::answer(body)?;
+                let mut answer = anthropic_messages::read_answer(body)?;
                 way_back.bring(&mut answer);
                 Ok(openai_chat::answer(&answer, created))
             }

@@ -1,6 +1,8 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::domain::model::Thinking;
+use crate::protocol::canonical::{Block, Effort, Image, Role, Settings, Turn};
 
 fn turn(role: Role, text: &str) -> Turn<'_> {
     Turn { role, blocks: vec![Block::Text(text.into())] }
@@ -26,7 +28,8 @@ const TARGET: Target<'static> =
     Target { model: "claude-x", output_tokens_max: Some(64_000), thinking: None, accepts_sampling: true };
 
 fn encoded(turns: Vec<Turn<'_>>, settings: Settings<'_>, target: Target<'_>) -> (Value, Vec<Unmet>) {
-    let Encoded { body, unmet } = request(&Conversation { turns, settings, ..Conversation::default() }, &target, &Names::default()).unwrap();
+    let conversation = Conversation { turns, settings, ..Conversation::default() };
+    let Encoded { body, unmet } = write_request(&conversation, &target, &Names::default()).unwrap();
     (serde_json::from_slice(&body).unwrap(), unmet)
 }
 

@@ -2,12 +2,12 @@
 
 use serde_json::value::RawValue;
 
-use super::wire;
+use crate::protocol::anthropic_messages::wire::answer as wire;
 use crate::protocol::canonical::{Answer, AnswerError, Block, Call, CallKind, Proof, Reasoning, StopReason, Usage};
 use crate::protocol::json;
 
 /// Reads an answer that came as one JSON body. An error body is malformed here: `error::read` understands it.
-pub fn answer(body: &[u8]) -> Result<Answer<'_>, AnswerError> {
+pub fn read_answer(body: &[u8]) -> Result<Answer<'_>, AnswerError> {
     let wire: wire::Answer<'_> = serde_json::from_slice(body).map_err(|error| malformed(&error))?;
     let blocks: Vec<Block<'_>> = wire.content.into_iter().filter_map(wire::Piece::carried).collect();
     let has_calls = blocks.iter().any(|block| matches!(block, Block::Call(_)));
@@ -25,12 +25,12 @@ pub fn answer(body: &[u8]) -> Result<Answer<'_>, AnswerError> {
     })
 }
 
-pub(super) fn malformed(error: &serde_json::Error) -> AnswerError {
+pub(in crate::protocol::anthropic_messages) fn malformed(error: &serde_json::Error) -> AnswerError {
     AnswerError::Malformed(json::complaint(error))
 }
 
 /// Reads `stop_reason`. One that is not known ends a turn like any other.
-pub(super) fn stop_reason(reason: &str) -> StopReason {
+pub(in crate::protocol::anthropic_messages) fn stop_reason(reason: &str) -> StopReason {
     match reason {
         "max_tokens" | "model_context_window_exceeded" => StopReason::MaxTokens,
         "stop_sequence" => StopReason::StopSequence,
@@ -68,7 +68,7 @@ impl<'a> wire::Piece<'a> {
 
 impl wire::Usage {
     /// Takes over what a later event says; its counts are cumulative, and what it leaves out stands.
-    pub(super) fn update(&mut self, later: &Self) {
+    pub(in crate::protocol::anthropic_messages) fn update(&mut self, later: &Self) {
         self.input_tokens = later.input_tokens.or(self.input_tokens);
         self.cache_read_input_tokens = later.cache_read_input_tokens.or(self.cache_read_input_tokens);
         self.cache_creation_input_tokens = later.cache_creation_input_tokens.or(self.cache_creation_input_tokens);
@@ -101,7 +101,7 @@ mod tests {
             {"type":"text","text":"b"}],"stop_reason":"end_turn","stop_sequence":null,
             "usage":{"input_tokens":5,"cache_read_input_tokens":7,"cache_creation_input_tokens":11,"output_tokens":13,
             "output_tokens_details":{"thinking_tokens":3},"service_tier":"standard"}}"#;
-        let answer = answer(body).unwrap();
+        let answer = read_answer(body).unwrap();
         assert_eq!((&*answer.id, &*answer.model, answer.stop), ("msg_1", "claude", StopReason::EndTurn));
         assert_eq!(answer.blocks.len(), 3);
         let usage = Usage {
@@ -116,7 +116,7 @@ mod tests {
 
     #[test]
     fn an_empty_answer_and_missing_counts_are_no_error() {
-        let answer = answer(br#"{"id":"m","model":"c","content":[],"stop_reason":null,"usage":{"input_tokens":null}}"#);
+        let answer = read_answer(br#"{"id":"m","model":"c","content":[],"stop_reason":null,"usage":{"input_tokens":null}}"#);
         let answer = answer.unwrap();
         assert_eq!((answer.blocks.len(), answer.usage), (0, Usage::default()));
     }
@@ -124,7 +124,7 @@ mod tests {
     #[test]
     fn what_is_no_answer_is_malformed_and_not_quoted() {
         for body in ["", "[]", r#"{"id":"secret"}"#, r#"{"id":{"secret":1},"model":"m"}"#, "<html>secret</html>"] {
-            let error = answer(body.as_bytes()).unwrap_err();
+            let error = read_answer(body.as_bytes()).unwrap_err();
             assert!(!error.to_string().contains("secret"), "{error}");
         }
     }
