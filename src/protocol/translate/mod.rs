@@ -3,6 +3,7 @@
 //! [`plan`] knows the pairs. [`Pipe`] is what a streaming body holds, whether the bytes pass as they are or are
 //! rewritten; both kinds answer the same questions about where the stream stands.
 
+mod form;
 mod home;
 mod stream;
 
@@ -11,7 +12,7 @@ pub use stream::{End, Flow, Pipe, StreamTranslator};
 
 use crate::domain::model::Dialect;
 use crate::domain::time::Timestamp;
-use crate::protocol::canonical::{AnswerError, Conversation, Target, Unmet};
+use crate::protocol::canonical::{Answer, AnswerError, Conversation, Target, Unmet};
 use crate::protocol::loss::{Dropped, Refusal};
 use crate::protocol::names::Names;
 use crate::protocol::reasoning::{self, Sealer};
@@ -122,25 +123,40 @@ impl Translation {
 
     /// Translates the body of a successful answer that is no stream; `created` is when it came.
     pub fn answer(self, body: &[u8], created: Timestamp, way_back: &WayBack) -> Result<Vec<u8>, AnswerError> {
-        let mut answer = match self {
-            Self::ChatToMessages | Self::ResponsesToMessages => anthropic_messages::read_answer(body)?,
-            Self::MessagesToResponses => openai_responses::read_answer(body)?,
-        };
+        let mut answer = self.read_answer(body)?;
         way_back.bring(&mut answer);
-        Ok(match self {
-            Self::ChatToMessages => openai_chat::answer(&answer, created),
-            Self::MessagesToResponses => anthropic_messages::write_answer(&answer),
-            Self::ResponsesToMessages => openai_responses::write_answer(&answer, created, &way_back.asked),
-        })
+        Ok(self.write_answer(&answer, created, way_back))
     }
 
     /// Starts to translate a stream; `created` is when it began.
     pub fn stream(self, created: Timestamp, way_back: WayBack) -> StreamTranslator {
-        let from = match self {
+        StreamTranslator::new(self.reader(), self.writer(created, &way_back), way_back)
+    }
+
+    fn read_answer(self, body: &[u8]) -> Result<Answer<'_>, AnswerError> {
+        match self {
+            Self::ChatToMessages | Self::ResponsesToMessages => anthropic_messages::read_answer(body),
+            Self::MessagesToResponses => openai_responses::read_answer(body),
+        }
+    }
+
+    fn write_answer(self, answer: &Answer<'_>, created: Timestamp, way_back: &WayBack) -> Vec<u8> {
+        match self {
+            Self::ChatToMessages => openai_chat::answer(answer, created),
+            Self::MessagesToResponses => anthropic_messages::write_answer(answer),
+            Self::ResponsesToMessages => openai_responses::write_answer(answer, created, &way_back.asked),
+        }
+    }
+
+    fn reader(self) -> Reader {
+        match self {
             Self::ChatToMessages | Self::ResponsesToMessages => Reader::Messages(anthropic_messages::Reader::default()),
             Self::MessagesToResponses => Reader::Responses(openai_responses::Reader::default()),
-        };
-        let to = match self {
+        }
+    }
+
+    fn writer(self, created: Timestamp, way_back: &WayBack) -> Writer {
+        match self {
             Self::ChatToMessages => {
                 Writer::ChatCompletions(openai_chat::ChunkWriter::new(created, way_back.include_usage))
             }
@@ -148,8 +164,7 @@ impl Translation {
             Self::ResponsesToMessages => {
                 Writer::Responses(openai_responses::Writer::new(created, way_back.asked.clone()))
             }
-        };
-        StreamTranslator::new(from, to, way_back)
+        }
     }
 }
 

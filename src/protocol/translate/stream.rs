@@ -124,7 +124,7 @@ pub(super) enum Reader {
 }
 
 impl Reader {
-    fn read(&mut self, event: Event<'_>, on_delta: &mut impl FnMut(Delta<'_>)) -> Result<(), AnswerError> {
+    pub(super) fn read(&mut self, event: Event<'_>, on_delta: &mut impl FnMut(Delta<'_>)) -> Result<(), AnswerError> {
         match self {
             Self::Messages(reader) => reader.read(event, on_delta),
             Self::Responses(reader) => reader.read(event, on_delta),
@@ -141,7 +141,7 @@ pub(super) enum Writer {
 }
 
 impl Writer {
-    fn write(&mut self, delta: &Delta<'_>, out: &mut Vec<u8>) {
+    pub(super) fn write(&mut self, delta: &Delta<'_>, out: &mut Vec<u8>) {
         match self {
             Self::ChatCompletions(writer) => writer.write(delta, out),
             Self::Messages(writer) => writer.write(delta, out),

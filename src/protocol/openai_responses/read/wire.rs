@@ -129,6 +129,4 @@ pub(super) struct Inside<'a> {
     pub(super) arguments: Option<Fragment<'a>>,
     #[serde(borrow, default)]
     pub(super) input: Option<Fragment<'a>>,
-    #[serde(borrow, default)]
-    pub(super) part: Option<Part<'a>>,
 }
