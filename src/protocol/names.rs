@@ -183,3 +183,122 @@ fn fitted(text: &str, hashed: &str, chars_max: usize) -> String {
     }
     name
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::canonical::Tool;
+
+    const RULES: NameRules = NameRules { chars_max: 64, reserved: &["web_search"], has_custom: false };
+
+    fn tool<'a>(namespace: Option<&'a str>, name: &'a str, is_custom: bool) -> Tool<'a> {
+        let function = ToolKind::Function { schema: None, strict: None };
+        let kind = if is_custom { ToolKind::Custom { grammar: None } } else { function };
+        Tool { namespace: namespace.map(Cow::Borrowed), name: name.into(), description: None, kind }
+    }
+
+    fn names(tools: Vec<Tool<'_>>) -> Names {
+        Names::of(&Conversation { tools, ..Conversation::default() }, &RULES)
+    }
+
+    /// Fits all names, and finds each again.
+    fn there_and_back(tools: &[(Option<&str>, &str)]) -> Vec<String> {
+        let names = names(tools.iter().map(|(namespace, name)| tool(*namespace, name, false)).collect());
+        let wires: Vec<String> =
+            tools.iter().map(|(namespace, name)| names.wire(*namespace, name).to_owned()).collect();
+        for ((namespace, name), wire) in tools.iter().zip(&wires) {
+            assert!(RULES.take(wire), "{wire}");
+            let client = names.client(wire).map(|client| (client.namespace.as_deref(), &*client.name));
+            assert_eq!(client.unwrap_or((None, wire)), (*namespace, *name));
+        }
+        let distinct: std::collections::HashSet<&String> = wires.iter().collect();
+        assert_eq!(distinct.len(), wires.len(), "{wires:?}");
+        wires
+    }
+
+    #[test]
+    fn a_name_that_fits_stays() {
+        assert_eq!(there_and_back(&[(None, "Bash"), (None, "mcp__a__b-c")]), ["Bash", "mcp__a__b-c"]);
+    }
+
+    #[test]
+    fn long_names_that_begin_alike_do_not_collide() {
+        let (one, two) = (format!("mcp__{}_1", "x".repeat(70)), format!("mcp__{}_2", "x".repeat(70)));
+        there_and_back(&[(None, &one), (None, &two)]);
+    }
+
+    #[test]
+    fn a_namespace_is_flattened_even_where_another_tool_has_that_name() {
+        let wires = there_and_back(&[
+            (Some("functions"), "exec"),
+            (Some("collaboration"), "wait"),
+            (Some("functions"), "wait"),
+            (None, "functions__wait"),
+            (None, "wait"),
+        ]);
+        assert_eq!(wires[..2], ["functions__exec", "collaboration__wait"]);
+        assert_eq!(wires[3..], ["functions__wait", "wait"]);
+    }
+
+    #[test]
+    fn a_plain_tool_with_a_reserved_name_is_renamed() {
+        assert!(there_and_back(&[(None, "web_search")])[0].starts_with("web_search_"));
+    }
+
+    #[test]
+    fn names_are_fitted_the_same_way_in_every_request() {
+        let fitted = || there_and_back(&[(None, "a b"), (None, "a:b"), (Some("a"), "b.c")]);
+        assert_eq!(fitted(), fitted());
+    }
+
+    #[test]
+    fn an_opening_gets_the_clients_name_back() {
+        let names = names(vec![tool(Some("functions"), "exec", true), tool(None, "Bash", false)]);
+        let opening = |name: &'static str| Opening::Call {
+            id: "c".into(),
+            namespace: None,
+            name: name.into(),
+            kind: CallKind::Function,
+        };
+        let (mut exec, mut bash) = (opening("functions__exec"), opening("Bash"));
+        names.restore(&mut exec);
+        names.restore(&mut bash);
+        let restored = Opening::Call {
+            id: "c".into(),
+            namespace: Some("functions".into()),
+            name: "exec".into(),
+            kind: CallKind::Custom,
+        };
+        assert_eq!((exec, bash), (restored, opening("Bash")));
+        assert!(names.is_wrapped("functions__exec") && !names.is_wrapped("Bash"));
+    }
+
+    #[test]
+    fn tools_of_the_past_are_known_by_their_calls() {
+        let conversation: Conversation<'_> = Conversation {
+            turns: vec![crate::protocol::canonical::Turn {
+                role: crate::protocol::canonical::Role::Assistant,
+                blocks: vec![Block::Call(crate::protocol::canonical::Call {
+                    id: "c".into(),
+                    namespace: None,
+                    name: "gone tool".into(),
+                    kind: CallKind::Function,
+                    arguments: "{}".into(),
+                })],
+            }],
+            ..Conversation::default()
+        };
+        let names = Names::of(&conversation, &RULES);
+        assert!(RULES.take(names.wire(None, "gone tool")));
+    }
+
+    #[test]
+    fn ids_of_calls_are_fitted_without_collisions() {
+        let long = |last: char| format!("{}{last}", "x".repeat(64));
+        let ids = ["call:1.a", "call:1_a", "call_1_a", "", &long('a'), &long('b'), "caf\u{e9}"];
+        let fitted: std::collections::HashSet<Cow<'_, str>> = ids.iter().map(|given| id(given, 64)).collect();
+        assert_eq!(fitted.len(), ids.len());
+        assert!(fitted.iter().all(|id| (1..=64).contains(&id.len()) && id.bytes().all(is_legal)));
+        assert_eq!(id("toolu_01AB-c", 64), "toolu_01AB-c");
+    }
+}

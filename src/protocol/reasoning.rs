@@ -141,3 +141,99 @@ pub fn open(conversation: &mut Conversation<'_>, sealer: Option<&Sealer>) {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::canonical::{Role, Turn};
+
+    const KEY: [u8; 32] = [7; 32];
+
+    fn proofs() -> Vec<(&'static str, Proof<'static>)> {
+        vec![
+            ("I \u{1f980} think\n", Proof::Signature("EqQB+/=".into())),
+            ("", Proof::Signature("EqQB".into())),
+            ("", Proof::Redacted("EmwK".into())),
+            (
+                "one\n\ntwo",
+                Proof::Encrypted {
+                    id: "rs_1".into(),
+                    content: "gAAAA".into(),
+                    summary: vec!["one".into(), "two".into()],
+                },
+            ),
+        ]
+    }
+
+    #[test]
+    fn a_block_comes_back_as_it_was_whatever_the_client_did_to_its_text() {
+        let sealer = Sealer::new(&KEY, "gitlab.com messages");
+        for (text, proof) in proofs() {
+            let seal = sealer.seal(text, &proof).unwrap();
+            assert!(is_seal(&seal) && STANDARD.decode(&seal).is_ok(), "{seal}");
+            let opened = sealer.open(&seal).unwrap();
+            assert_eq!((&*opened.text, opened.proof), (text, Some(proof)));
+        }
+    }
+
+    #[test]
+    fn a_seal_opens_for_its_origin_and_under_its_key_alone() {
+        let seal = Sealer::new(&KEY, "a messages").seal("x", &Proof::Signature("s".into())).unwrap();
+        for other in [
+            Sealer::new(&KEY, "b messages"),
+            Sealer::new(&KEY, "a responses"),
+            Sealer::new(&KEY, ""),
+            Sealer::new(&[8; 32], "a messages"),
+        ] {
+            assert_eq!(other.open(&seal), None);
+        }
+    }
+
+    #[test]
+    fn what_was_changed_or_is_of_others_does_not_open() {
+        let sealer = Sealer::new(&KEY, "a");
+        let seal = sealer.seal("text", &Proof::Signature("s".into())).unwrap();
+        for at in (12..seal.len()).step_by(7) {
+            let mut changed = seal.clone().into_bytes();
+            changed[at] = if changed[at] == b'A' { b'B' } else { b'A' };
+            assert_eq!(sealer.open(&String::from_utf8(changed).unwrap()), None, "byte {at}");
+        }
+        let half = &seal[..seal.len() / 2];
+        for text in ["", "EqQBCkYIBxgCKkB", "gAAAAABm", "ZHVvcG9vbAEA", "ZHVvcG9vbAEAAAAA", half] {
+            assert_eq!(sealer.open(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_block_is_always_sealed_the_same_way_and_two_blocks_never() {
+        let sealer = Sealer::new(&KEY, "a");
+        let seal = |text: &str| sealer.seal(text, &Proof::Signature("s".into())).unwrap();
+        assert_eq!(seal("x"), seal("x"));
+        assert_ne!(seal("x")[12..44], seal("y")[12..44], "another nonce");
+    }
+
+    #[test]
+    fn a_conversation_keeps_what_opens_and_drops_the_rest_cleanly() {
+        let sealer = Sealer::new(&KEY, "a");
+        let ours = sealer.seal("exact", &Proof::Signature("s".into())).unwrap();
+        let block = |text: &'static str, seal: Option<&str>| {
+            let proof = seal.map(|seal| Proof::Sealed(seal.to_owned().into()));
+            Block::Reasoning(Reasoning { text: text.into(), proof })
+        };
+        let blocks =
+            vec![block("shown", Some(&ours)), block("x", Some("EqQB")), block("y", None), Block::Text("t".into())];
+        let turns = vec![Turn { role: Role::Assistant, blocks }];
+        let mut conversation = Conversation { turns, ..Conversation::default() };
+        let mut without = conversation.clone();
+        open(&mut conversation, Some(&sealer));
+        let exact = Reasoning { text: "exact".into(), proof: Some(Proof::Signature("s".into())) };
+        assert_eq!(conversation.turns[0].blocks, [Block::Reasoning(exact), Block::Text("t".into())]);
+        open(&mut without, None);
+        assert_eq!(without.turns[0].blocks, [Block::Text("t".into())]);
+    }
+
+    #[test]
+    fn a_sealer_never_shows_its_key() {
+        assert_eq!(format!("{:?}", Sealer::new(&KEY, "a")), "Sealer { origin: \"a\", .. }");
+    }
+}

@@ -94,16 +94,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_is_read_with_its_text_thinking_and_usage() {
+    fn an_answer_is_read_with_its_text_thinking_calls_and_usage() {
         let body = br#"{"id":"msg_1","type":"message","role":"assistant","model":"claude","content":[
             {"type":"thinking","thinking":"hm","signature":"Eq"},{"type":"redacted_thinking","data":"x"},
             {"type":"text","text":"a\n","citations":null},{"type":"server_tool_use","id":"s","name":"n","input":{}},
-            {"type":"text","text":"b"}],"stop_reason":"end_turn","stop_sequence":null,
+            {"type":"tool_use","id":"toolu_1","name":"Bash","input":{"n": 1.10}}],"stop_reason":"tool_use","stop_sequence":null,
             "usage":{"input_tokens":5,"cache_read_input_tokens":7,"cache_creation_input_tokens":11,"output_tokens":13,
             "output_tokens_details":{"thinking_tokens":3},"service_tier":"standard"}}"#;
         let answer = read_answer(body).unwrap();
-        assert_eq!((&*answer.id, &*answer.model, answer.stop), ("msg_1", "claude", StopReason::EndTurn));
-        assert_eq!(answer.blocks.len(), 3);
+        assert_eq!((&*answer.id, &*answer.model, answer.stop), ("msg_1", "claude", StopReason::ToolUse));
+        let reasoning = |text: &'static str, proof| Block::Reasoning(Reasoning { text: text.into(), proof: Some(proof) });
+        let call = Call {
+            id: "toolu_1".into(),
+            namespace: None,
+            name: "Bash".into(),
+            kind: CallKind::Function,
+            arguments: r#"{"n": 1.10}"#.into(),
+        };
+        let blocks = [
+            reasoning("hm", Proof::Signature("Eq".into())),
+            reasoning("", Proof::Redacted("x".into())),
+            Block::Text("a\n".into()),
+            Block::Call(call),
+        ];
+        assert_eq!(answer.blocks, blocks);
         let usage = Usage {
             uncached_tokens: 5,
             cache_read_tokens: 7,
@@ -138,6 +152,7 @@ mod tests {
             ("model_context_window_exceeded", StopReason::MaxTokens),
             ("refusal", StopReason::Refusal),
             ("pause_turn", StopReason::Pause),
+            ("tool_use", StopReason::ToolUse),
             ("something_new", StopReason::EndTurn),
         ] {
             assert_eq!(stop_reason(word), reason, "{word}");

@@ -98,7 +98,7 @@ mod tests {
             call("call_1", r#"{"n": 12345678901234567890, "x": 1.10}"#),
             call("call:2", ""),
         ];
-        insta::assert_snapshot!(written(blocks, StopReason::ToolUse), @"");
+        insta::assert_snapshot!(written(blocks, StopReason::ToolUse), @r#"{"id":"msg_0a","type":"message","role":"assistant","model":"gpt-x","content":[{"type":"thinking","thinking":"hm","signature":"ZHVv"},{"type":"thinking","thinking":"","signature":"ZHVw"},{"type":"thinking","thinking":"unproved","signature":""},{"type":"text","text":"café\n"},{"type":"tool_use","id":"call_1","name":"Bash","input":{"n": 12345678901234567890, "x": 1.10}},{"type":"tool_use","id":"call_2_33331b626c7a","name":"Bash","input":{}}],"stop_reason":"tool_use","stop_sequence":null,"usage":{"input_tokens":5,"cache_creation_input_tokens":11,"cache_read_input_tokens":7,"output_tokens":13,"output_tokens_details":{"thinking_tokens":3}}}"#);
     }
 
     #[test]
