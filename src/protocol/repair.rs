@@ -39,9 +39,7 @@ fn merged(turns: Vec<Turn<'_>>) -> Vec<Turn<'_>> {
     let mut merged: Vec<Turn<'_>> = Vec::with_capacity(turns.len());
     for turn in turns.into_iter().filter(|turn| !turn.blocks.is_empty()) {
         match merged.last_mut() {
-            Some(last) if last.role == Role::Assistant && turn.role == Role::Assistant => {
-                last.blocks.extend(turn.blocks)
-            }
+            Some(last) if last.role == Role::Assistant && turn.role == Role::Assistant => last.blocks.extend(turn.blocks),
             _ => merged.push(turn),
         }
     }
@@ -180,7 +178,12 @@ mod tests {
         ];
         assert_eq!(
             repaired(turns),
-            ["User: 'go'", "Assistant: 'a', call 1, call 2", "User: result 1=x, result 2=y", "User: 'b'"]
+            [
+                "User: 'go'",
+                "Assistant: 'a', call 1, call 2",
+                "User: result 1=x, result 2=y",
+                "User: 'b'"
+            ]
         );
     }
 
@@ -209,7 +212,10 @@ mod tests {
             assistant(vec![call("2")]),
             user(vec![result("2", "y")]),
         ];
-        assert_eq!(repaired(turns), ["Assistant: call 1", "User: result 1=x", "Assistant: call 2", "User: result 2=y"]);
+        assert_eq!(
+            repaired(turns),
+            ["Assistant: call 1", "User: result 1=x", "Assistant: call 2", "User: result 2=y"]
+        );
     }
 
     #[test]
@@ -255,12 +261,7 @@ mod tests {
         ];
         assert_eq!(
             repaired(turns),
-            [
-                "Assistant: call 1, call 1_2",
-                "User: result 1=x, result 1_2=z",
-                "Assistant: call 1_3",
-                "User: result 1_3=y"
-            ]
+            ["Assistant: call 1, call 1_2", "User: result 1=x, result 1_2=z", "Assistant: call 1_3", "User: result 1_3=y"]
         );
     }
 

@@ -200,7 +200,7 @@ async fn unasked_whole(door: &Door, plan: Plan, way_back: WayBack, reply: Reply)
     let body = read_whole.map_err(|error| of_read_error(Call::Gateway, &error))?;
     // A reply of the wrong form is let through for a translation alone.
     let Plan::Translate(translation) = plan else { return Err(cut_short()) };
-    translation.stream_of_answer(&body, door.now(), way_back).map(Bytes::from).map_err(|_| cut_short())
+    translation.stream_of_answer(&body, door.now(), &way_back).map(Bytes::from).map_err(|_| cut_short())
 }
 
 /// Returns what an error event of an upstream means.

@@ -209,7 +209,7 @@ impl Seen {
         match delta {
             Delta::Started { .. } => {}
             Delta::Untold | Delta::Opened { .. } | Delta::More { .. } | Delta::Proved { .. } | Delta::Closed { .. } => {
-                self.content_started = true
+                self.content_started = true;
             }
             Delta::Ended { .. } => self.finished = true,
             Delta::Failed(data) => self.error = Some(data[..data.len().min(ERROR_BYTES_MAX)].to_vec()),

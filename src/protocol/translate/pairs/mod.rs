@@ -91,7 +91,8 @@ fn offering(tools: &Value) -> WayBack {
 }
 
 fn wire(events: &[Value]) -> String {
-    events.iter().map(|event| format!("event: {}\ndata: {event}\n\n", event["type"].as_str().unwrap())).collect()
+    let told = |event: &Value| format!("event: {}\ndata: {event}\n\n", event["type"].as_str().unwrap());
+    events.iter().fold(String::new(), |all, event| all + &told(event))
 }
 
 /// Returns the stream of a Claude model that answers with these blocks, in their final form.

@@ -102,7 +102,7 @@ fn said_in_messages(body: &Value) -> Said {
         for block in turn["content"].as_array().unwrap() {
             match block["type"].as_str().unwrap() {
                 "text" => {
-                    said.push((turn["role"].as_str().unwrap().to_owned(), block["text"].as_str().unwrap().to_owned()))
+                    said.push((turn["role"].as_str().unwrap().to_owned(), block["text"].as_str().unwrap().to_owned()));
                 }
                 "tool_use" => {
                     open.push(block["id"].clone());

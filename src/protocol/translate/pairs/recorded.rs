@@ -59,7 +59,7 @@ fn texts<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
             for (key, value) in members {
                 match value {
                     Value::String(text) if ["text", "content", "output", "input"].contains(&key.as_str()) => {
-                        found.push(text)
+                        found.push(text);
                     }
                     _ => texts(value, found),
                 }

@@ -98,7 +98,7 @@ fn an_answer_in_the_other_form_than_was_asked_for_says_the_same() {
         let direct = translation.answer(whole.as_bytes(), NOW, &way_back).unwrap();
         let gathered = translation.answer_of_stream(stream.as_bytes(), NOW, &way_back).unwrap().unwrap();
         assert_eq!(String::from_utf8_lossy(&direct), String::from_utf8_lossy(&gathered));
-        let told = translation.stream_of_answer(whole.as_bytes(), NOW, way_back.clone()).unwrap();
+        let told = translation.stream_of_answer(whole.as_bytes(), NOW, &way_back).unwrap();
         assert_eq!(check(translation, &told).ended, Ended::Properly);
         let cut = &stream[..stream.len() / 2];
         assert!(translation.answer_of_stream(cut.as_bytes(), NOW, &way_back).is_err());
