@@ -316,7 +316,8 @@ fn a_stream_with_oddities_of_its_upstream_is_understood() {
     events.last_mut().unwrap()["response"]["output"] = json!([]);
     events.insert(3, json!({ "type": "keepalive" }));
     events.insert(4, json!({ "type": "response.something_new", "output_index": 77 }));
-    let stream = events.iter().fold(String::new(), |all, event| all + &format!("data:{event}\r\n\r\n: comment\r\n\r\n"));
+    let stream =
+        events.iter().fold(String::new(), |all, event| all + &format!("data:{event}\r\n\r\n: comment\r\n\r\n"));
     let way_back = plain();
     let message = assembled(&checked(A_TO_R, &stream, &way_back));
     assert_eq!(
