@@ -282,14 +282,9 @@ mod tests {
 
     #[test]
     fn escapes_are_read_as_serde_json_reads_them() {
-        for escaped in [
-            "",
-            "plain",
-            r#"\"\\\/\b\f\n\r\t"#,
-            r"\u00e9\u20ac",
-            r"\ud83e\udd80\ud83e\udd80x",
-            "caf\u{e9} \\\\n",
-        ] {
+        for escaped in
+            ["", "plain", r#"\"\\\/\b\f\n\r\t"#, r"\u00e9\u20ac", r"\ud83e\udd80\ud83e\udd80x", "caf\u{e9} \\\\n"]
+        {
             let mut out = String::new();
             unescape(escaped, &mut out);
             assert_eq!(out, serde_json::from_str::<String>(&format!("\"{escaped}\"")).unwrap(), "{escaped}");

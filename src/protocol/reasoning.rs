@@ -39,7 +39,8 @@ impl Sealer {
     /// Seals under `key` for `origin`: whoever can make use of the blocks, such as the organisation behind a gateway, and
     /// the dialect that they are of.
     pub fn new(key: &[u8; 32], origin: &str) -> Self {
-        let derived = |purpose: &[u8]| -> [u8; 32] { Sha256::new().chain_update(purpose).chain_update(key).finalize().into() };
+        let derived =
+            |purpose: &[u8]| -> [u8; 32] { Sha256::new().chain_update(purpose).chain_update(key).finalize().into() };
         let cipher = XChaCha20Poly1305::new(&derived(b"duopool reasoning cipher").into());
         Self { cipher, nonce_key: derived(b"duopool reasoning nonce"), origin: origin.to_owned() }
     }

@@ -141,8 +141,10 @@ fn level(schema: &RawValue, mend: &mut impl FnMut(&mut Members<'_>, bool), depth
 
 fn list(schemas: &RawValue, mend: &mut impl FnMut(&mut Members<'_>, bool), depth: usize) -> Option<Box<RawValue>> {
     let schemas: Vec<&RawValue> = serde_json::from_str(schemas.get()).ok()?;
-    let mended: Vec<Cow<'_, RawValue>> =
-        schemas.into_iter().map(|schema| level(schema, mend, depth).map_or(Cow::Borrowed(schema), Cow::Owned)).collect();
+    let mended: Vec<Cow<'_, RawValue>> = schemas
+        .into_iter()
+        .map(|schema| level(schema, mend, depth).map_or(Cow::Borrowed(schema), Cow::Owned))
+        .collect();
     RawValue::from_string(String::from_utf8(json::to_vec(&mended)).ok()?).ok()
 }
 
@@ -215,9 +217,8 @@ fn merge_choices(top: &mut Members<'_>) {
             add(own(branch, "properties"));
         }
     }
-    let properties = Members(
-        properties.iter().map(|(key, value)| (Cow::Borrowed(key.as_str()), Cow::Borrowed(&**value))).collect(),
-    );
+    let properties =
+        Members(properties.iter().map(|(key, value)| (Cow::Borrowed(key.as_str()), Cow::Borrowed(&**value))).collect());
     top.set("properties", properties.write().as_deref().map_or("{}", RawValue::get));
     if !required.is_empty() {
         top.set("required", &String::from_utf8(json::to_vec(&required)).unwrap_or_default());

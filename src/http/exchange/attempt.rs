@@ -153,9 +153,9 @@ async fn whole(door: &Door, prepared: &Prepared, reply: Reply) -> Result<Bytes, 
         Plan::PassThrough => {
             serde_json::from_slice::<serde::de::IgnoredAny>(&body).map_err(|_| cut_short()).map(|_| body)
         }
-        Plan::Translate(translation) => translation
-            .answer(&body, door.now(), &prepared.way_back)
-            .map(Bytes::from).map_err(|_| cut_short()),
+        Plan::Translate(translation) => {
+            translation.answer(&body, door.now(), &prepared.way_back).map(Bytes::from).map_err(|_| cut_short())
+        }
     }
 }
 

@@ -201,11 +201,9 @@ impl Seen {
     fn note(&mut self, delta: &Delta<'_>) {
         match delta {
             Delta::Started { .. } => {}
-            Delta::Untold
-            | Delta::Opened { .. }
-            | Delta::More { .. }
-            | Delta::Proved { .. }
-            | Delta::Closed { .. } => self.content_started = true,
+            Delta::Untold | Delta::Opened { .. } | Delta::More { .. } | Delta::Proved { .. } | Delta::Closed { .. } => {
+                self.content_started = true;
+            }
             Delta::Ended { .. } => self.finished = true,
             Delta::Failed(data) => self.error = Some(data[..data.len().min(ERROR_BYTES_MAX)].to_vec()),
         }

@@ -31,7 +31,9 @@ const STREAM: &str = concat!(
 );
 
 fn pipe() -> Pipe {
-    Pipe::Translate(Box::new(Translation::ChatToMessages.stream(NOW, WayBack { include_usage: true, ..WayBack::default() })))
+    Pipe::Translate(Box::new(
+        Translation::ChatToMessages.stream(NOW, WayBack { include_usage: true, ..WayBack::default() }),
+    ))
 }
 
 fn piped<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (String, End, Pipe) {

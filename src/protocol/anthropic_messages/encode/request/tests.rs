@@ -290,10 +290,14 @@ fn an_agents_request_has_tools_calls_results_and_marks_for_the_cache() {
         Turn {
             role: Role::User,
             blocks: vec![
-                result("call:1", vec![
-                    Block::Text("no".into()),
-                    Block::Image(Image::Inline { media_type: "image/png", base64: "AAAA".into() }),
-                ], true),
+                result(
+                    "call:1",
+                    vec![
+                        Block::Text("no".into()),
+                        Block::Image(Image::Inline { media_type: "image/png", base64: "AAAA".into() }),
+                    ],
+                    true,
+                ),
                 Block::Text("now?".into()),
             ],
         },
@@ -429,7 +433,12 @@ fn the_providers_search_is_asked_for_only_where_nothing_else_is() {
     let location = r#"{"type":"approximate","country":"DE"}"#;
     let search = || {
         let user_location = Some(serde_json::from_str(location).unwrap());
-        let search = WebSearch { uses_max: Some(8), allowed_domains: vec!["x.org".into()], user_location, ..WebSearch::default() };
+        let search = WebSearch {
+            uses_max: Some(8),
+            allowed_domains: vec!["x.org".into()],
+            user_location,
+            ..WebSearch::default()
+        };
         Tool { namespace: None, name: "web_search".into(), description: None, kind: ToolKind::WebSearch(search) }
     };
     let mut alone = asking(vec![search()]);
