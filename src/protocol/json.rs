@@ -136,6 +136,23 @@ fn unicode_escape(text: &str) -> (char, &str) {
     }
 }
 
+/// Appends valid JSON without the white space between its tokens.
+pub(super) fn minify(json: &str, out: &mut Vec<u8>) {
+    let mut rest = json.as_bytes();
+    while let Some((&first, after)) = rest.split_first() {
+        if first == b'"' {
+            let Some((_, behind)) = split_string(after) else { return out.extend_from_slice(rest) };
+            out.extend_from_slice(&rest[..rest.len() - behind.len()]);
+            rest = behind;
+            continue;
+        }
+        if !first.is_ascii_whitespace() {
+            out.push(first);
+        }
+        rest = after;
+    }
+}
+
 /// Most `{` in a body, counted before it is read, texts included: an object of two bytes becomes a struct of more than a
 /// hundred. A million tokens of source code have far fewer.
 const BRACES_MAX: usize = 1_000_000;
@@ -260,6 +277,13 @@ mod tests {
         assert_eq!(top_level_str(object, b"type"), Some(&b"outer"[..]));
         assert_eq!(top_level(object, b"n").map(|value| &value[..4]), Some(&b"-1.5"[..]));
         assert_eq!(top_level(object, b"b"), None);
+    }
+
+    #[test]
+    fn only_the_white_space_between_tokens_goes() {
+        let mut out = Vec::new();
+        minify("{ \"a b\" :\n[1.10, \"\\\" \\n\\\\\" ,\t12345678901234567890 ] }\r\n", &mut out);
+        assert_eq!(String::from_utf8(out).unwrap(), "{\"a b\":[1.10,\"\\\" \\n\\\\\",12345678901234567890]}");
     }
 
     #[test]

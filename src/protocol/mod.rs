@@ -18,6 +18,7 @@ mod json;
 pub mod loss;
 pub mod names;
 pub mod openai_chat;
+pub mod openai_responses;
 pub mod passthrough;
 pub mod reasoning;
 pub mod repair;

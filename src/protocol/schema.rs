@@ -43,7 +43,7 @@ const MAPS_OF_SCHEMAS: [&str; 4] = ["properties", "patternProperties", "$defs", 
 const VALUES: [&str; 5] = ["default", "const", "enum", "example", "examples"];
 
 /// A schema that takes any object.
-const ANY_OBJECT: &str = r#"{"type":"object","properties":{}}"#;
+pub(super) const ANY_OBJECT: &str = r#"{"type":"object","properties":{}}"#;
 
 /// The members of an object, in order.
 #[derive(Debug, Default)]
@@ -181,12 +181,12 @@ pub(super) fn for_messages_tool(schema: Option<&RawValue>) -> Cow<'_, RawValue> 
     }))
 }
 
-/// What Messages refuses at the top of a tool's schema.
-const CHOICES: [&str; 3] = ["allOf", "anyOf", "oneOf"];
+/// What both vendors refuse at the top of a tool's schema.
+pub(super) const CHOICES: [&str; 3] = ["allOf", "anyOf", "oneOf"];
 
 /// Merges the alternatives at the top of a schema into it: what any of them takes may come, what all of them want must.
 /// The model is asked for a little less than the schema says, and the client checks anyway.
-fn merge_choices(top: &mut Members<'_>) {
+pub(super) fn merge_choices(top: &mut Members<'_>) {
     let removed: Vec<_> = CHOICES.iter().filter_map(|name| Some((*name, top.remove(name)?))).collect();
     if removed.is_empty() {
         return;

@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use crate::protocol::canonical::{Answer, Block, Delta, Opening, Piece, Proof, Reasoning};
 use crate::protocol::freeform::{self, Unwrapper};
 use crate::protocol::names::Names;
+use crate::protocol::openai_responses::Asked;
 use crate::protocol::reasoning::Sealer;
 
 /// Longest reasoning of one block that can be sealed, in bytes. A longer one is shown but cannot be sent back.
@@ -22,6 +23,8 @@ pub struct WayBack {
     pub sealer: Option<Sealer>,
     /// Whether a client of Chat Completions wants usage at the end of the stream.
     pub include_usage: bool,
+    /// What a Response repeats of its request.
+    pub asked: Asked,
 }
 
 impl WayBack {

@@ -4,7 +4,7 @@ use super::home::{Home, WayBack};
 use crate::protocol::canonical::{AnswerError, Delta};
 use crate::protocol::passthrough::{ERROR_BYTES_MAX, StreamWatch};
 use crate::protocol::sse::{Decoder, Event};
-use crate::protocol::{anthropic_messages, openai_chat};
+use crate::protocol::{anthropic_messages, openai_chat, openai_responses};
 
 /// How a stream ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,12 +120,14 @@ pub struct StreamTranslator {
 #[derive(Debug)]
 pub(super) enum Reader {
     Messages(anthropic_messages::Reader),
+    Responses(openai_responses::Reader),
 }
 
 impl Reader {
-    fn read(&mut self, event: Event<'_>, on_delta: &mut impl FnMut(Delta<'_>)) -> Result<(), AnswerError> {
+    pub(super) fn read(&mut self, event: Event<'_>, on_delta: &mut impl FnMut(Delta<'_>)) -> Result<(), AnswerError> {
         match self {
             Self::Messages(reader) => reader.read(event, on_delta),
+            Self::Responses(reader) => reader.read(event, on_delta),
         }
     }
 }
@@ -134,19 +136,24 @@ impl Reader {
 #[derive(Debug)]
 pub(super) enum Writer {
     ChatCompletions(openai_chat::ChunkWriter),
+    Messages(anthropic_messages::Writer),
+    Responses(openai_responses::Writer),
 }
 
 impl Writer {
-    fn write(&mut self, delta: &Delta<'_>, out: &mut Vec<u8>) {
+    pub(super) fn write(&mut self, delta: &Delta<'_>, out: &mut Vec<u8>) {
         match self {
             Self::ChatCompletions(writer) => writer.write(delta, out),
+            Self::Messages(writer) => writer.write(delta, out),
+            Self::Responses(writer) => writer.write(delta, out),
         }
     }
 
     /// Returns the `sequence_number` of the next event, for dialects that number them.
     const fn next_sequence_number(&self) -> u64 {
         match self {
-            Self::ChatCompletions(_) => 0,
+            Self::ChatCompletions(_) | Self::Messages(_) => 0,
+            Self::Responses(writer) => writer.next_sequence_number(),
         }
     }
 }
