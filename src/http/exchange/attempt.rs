@@ -22,8 +22,8 @@ use crate::http::exchange::{Incoming, Kind, told};
 use crate::http::sse_body::{SseBody, Start};
 use crate::protocol::canonical::Target;
 use crate::protocol::error::{ErrorClass, UpstreamMessage, read};
-use crate::protocol::reasoning::Sealer;
 use crate::protocol::passthrough::{StreamWatch, splice, splice_chat_for_gpt};
+use crate::protocol::reasoning::Sealer;
 use crate::protocol::translate::{Flow, Pipe, Plan, Translation, WayBack, plan};
 use crate::router::api::Renewable;
 
@@ -172,11 +172,7 @@ async fn send(
 }
 
 /// Reads an answer to its end, and brings it into the client's dialect as one body.
-async fn whole(
-    door: &Door,
-    prepared: &Prepared,
-    reply: Reply,
-) -> Result<Bytes, (CallError, Option<UpstreamMessage>)> {
+async fn whole(door: &Door, prepared: &Prepared, reply: Reply) -> Result<Bytes, (CallError, Option<UpstreamMessage>)> {
     let cut_short = || (of_read_error(Call::Gateway, &ReadError::CutShort), None);
     let is_json = reply.is_json();
     let read_whole = reply.read(ANSWER_BYTES_MAX, door.settings().idle_timeout).await;

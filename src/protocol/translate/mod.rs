@@ -15,8 +15,8 @@ use crate::domain::time::Timestamp;
 use crate::protocol::canonical::{Answer, AnswerError, Conversation, Target, Unmet};
 use crate::protocol::loss::{Dropped, Refusal};
 use crate::protocol::names::Names;
-use crate::protocol::reasoning::{self, Sealer};
 use crate::protocol::openai_responses::Asked;
+use crate::protocol::reasoning::{self, Sealer};
 use crate::protocol::{anthropic_messages, openai_chat, openai_responses, repair};
 use stream::{Reader, Writer};
 

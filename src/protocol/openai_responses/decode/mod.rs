@@ -18,7 +18,6 @@ use crate::protocol::json::{self, Str};
 use crate::protocol::loss::{Dropped, Refusal};
 use items::Items;
 
-
 /// Most items of a request. Source: Anthropic's API reference, which allows as many messages.
 const ITEMS_MAX: usize = 100_000;
 
@@ -108,9 +107,8 @@ fn refuse_state(request: &Request<'_>) -> Result<(), Refusal> {
 }
 
 fn refuse_logprobs(request: &Request<'_>) -> Result<(), Refusal> {
-    let no = |param: &str| {
-        Err(Refusal::of(param, format!("Claude models give no log probabilities; leave out `{param}`")))
-    };
+    let no =
+        |param: &str| Err(Refusal::of(param, format!("Claude models give no log probabilities; leave out `{param}`")));
     if request.top_logprobs.is_some_and(|count| count > 0) {
         return no("top_logprobs");
     }
@@ -136,10 +134,7 @@ fn name_losses(request: &Request<'_>, dropped: &mut Dropped) {
     name_unknown(&request.unknown, &SILENT, "", dropped);
 }
 
-fn settings<'a>(
-    request: &Request<'a>,
-    dropped: &mut Dropped,
-) -> Result<(Settings<'a>, Option<Format<'a>>), Refusal> {
+fn settings<'a>(request: &Request<'a>, dropped: &mut Dropped) -> Result<(Settings<'a>, Option<Format<'a>>), Refusal> {
     if request.max_output_tokens == Some(0) {
         return Err(Refusal::of("max_output_tokens", "`max_output_tokens` must be at least 1"));
     }
@@ -199,9 +194,7 @@ fn format_of(format: WireFormat<'_>) -> Result<Option<Format<'_>>, Refusal> {
             let schema = format.schema.ok_or_else(missing)?;
             Ok(Some(Format::Schema { name: format.name.map(|Str(name)| name), schema, strict: format.strict }))
         }
-        Some(_) => {
-            Err(Refusal::of("text.format.type", "`text.format.type` must be text, json_object or json_schema"))
-        }
+        Some(_) => Err(Refusal::of("text.format.type", "`text.format.type` must be text, json_object or json_schema")),
     }
 }
 

@@ -53,12 +53,15 @@ fn block<'a>(raw: &'a RawValue, path: &str, role: Role, dropped: &mut Dropped) -
             required(part.text, path, "text").map(Block::Text)
         }
         Some("refusal") => required(part.refusal, path, "refusal").map(Block::Text),
-        Some("input_image" | "input_file") if role != Role::User => {
-            Err(Refusal::of(path, format!("`{path}`: only a user message or a tool's output can have an image or a file")))
-        }
+        Some("input_image" | "input_file") if role != Role::User => Err(Refusal::of(
+            path,
+            format!("`{path}`: only a user message or a tool's output can have an image or a file"),
+        )),
         Some("input_image" | "input_file") if part.file_id.is_some() => Err(Refusal::of(
             format!("{path}.file_id"),
-            format!("`{path}.file_id` is a file in another account, which a Claude model cannot see; send the file itself"),
+            format!(
+                "`{path}.file_id` is a file in another account, which a Claude model cannot see; send the file itself"
+            ),
         )),
         Some("input_image") => {
             let url = required(part.image_url, path, "image_url")?;
@@ -90,11 +93,8 @@ fn file<'a>(part: Part<'a>, path: &str) -> Result<Block<'a>, Refusal> {
     let refuse = |what: &str| Refusal::of(&*place, format!("`{place}` {what}"));
     let data = required(part.file_data, path, "file_data")?;
     // Bare base64, as some clients send it: its first bytes say what it is.
-    let (media_type, base64) = if data.starts_with("JVBERi") {
-        (PDF.to_owned(), data)
-    } else {
-        image::data_url(data).map_err(refuse)?
-    };
+    let (media_type, base64) =
+        if data.starts_with("JVBERi") { (PDF.to_owned(), data) } else { image::data_url(data).map_err(refuse)? };
     if media_type == PDF {
         let source = DocumentSource::Inline { media_type: media_type.into(), base64 };
         return Ok(Block::Document(Document { source, title }));

@@ -96,7 +96,9 @@ impl<'a> Tools<'a> {
                 let search = web_search(tool, path)?;
                 return self.push(None, WEB_SEARCH.into(), description, ToolKind::WebSearch(search));
             }
-            LOCAL_SHELL => return self.built_in(LOCAL_SHELL, "Runs a program on the user's machine.", LOCAL_SHELL_SCHEMA),
+            LOCAL_SHELL => {
+                return self.built_in(LOCAL_SHELL, "Runs a program on the user's machine.", LOCAL_SHELL_SCHEMA);
+            }
             SHELL => return self.built_in(SHELL, "Runs shell commands.", SHELL_SCHEMA),
             PATCH => return self.built_in(PATCH, "Creates, changes or deletes a file.", PATCH_SCHEMA),
             TOOL_SEARCH if word(tool.execution.as_ref()) == Some("client") => {
@@ -113,7 +115,8 @@ impl<'a> Tools<'a> {
                 return Ok(());
             }
             _ => {
-                let message = format!("`{path}.type` is of a kind that is not translated to Claude; leave the tool out");
+                let message =
+                    format!("`{path}.type` is of a kind that is not translated to Claude; leave the tool out");
                 return Err(Refusal::of(path, message));
             }
         };
@@ -174,9 +177,10 @@ impl<'a> Tools<'a> {
     /// Refuses a request whose only tools are none that can be carried: what was asked for could not be done.
     fn none_left(&self) -> Result<Option<ToolChoice<'a>>, Refusal> {
         match self.lost.first() {
-            Some(kind) if self.list.is_empty() => {
-                Err(Refusal::of("tools", format!("`tools`: a Claude model has no `{kind}`, and there is no other tool")))
-            }
+            Some(kind) if self.list.is_empty() => Err(Refusal::of(
+                "tools",
+                format!("`tools`: a Claude model has no `{kind}`, and there is no other tool"),
+            )),
             _ => Ok(None),
         }
     }
@@ -218,7 +222,10 @@ impl<'a> Tools<'a> {
 }
 
 fn not_offered() -> Refusal {
-    Refusal::of("tool_choice", "`tool_choice` names a tool that is not in `tools`, or that a Claude model does not have")
+    Refusal::of(
+        "tool_choice",
+        "`tool_choice` names a tool that is not in `tools`, or that a Claude model does not have",
+    )
 }
 
 fn required_name<'a>(name: Option<Str<'a>>, path: &str) -> Result<Cow<'a, str>, Refusal> {

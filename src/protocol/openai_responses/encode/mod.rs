@@ -42,11 +42,7 @@ pub struct Encoded {
 }
 
 /// Writes a repaired conversation as the body of a request for `target`, its tools by the names in `names`.
-pub fn write_request(
-    conversation: &Conversation<'_>,
-    target: &Target<'_>,
-    names: &Names,
-) -> Result<Encoded, Refusal> {
+pub fn write_request(conversation: &Conversation<'_>, target: &Target<'_>, names: &Names) -> Result<Encoded, Refusal> {
     let settings = &conversation.settings;
     let mut unmet = Vec::new();
     let (instructions, turns) = input::instructions(&conversation.turns);
@@ -137,7 +133,8 @@ fn tool<'b>(tool: &'b Tool<'_>, names: &'b Names, unmet: &mut Vec<Unmet>) -> wir
             wire::Tool::Function { name, description, parameters: wire::Raw(parameters), strict }
         }
         ToolKind::Custom { grammar } => {
-            let format = grammar.as_ref().map(|(syntax, definition)| wire::Grammar { kind: "grammar", syntax, definition });
+            let format =
+                grammar.as_ref().map(|(syntax, definition)| wire::Grammar { kind: "grammar", syntax, definition });
             wire::Tool::Custom { name, description, format }
         }
         ToolKind::WebSearch(search) => web_search(search, unmet),

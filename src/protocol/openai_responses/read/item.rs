@@ -75,12 +75,7 @@ impl Item {
     }
 
     /// Opens what can be opened before anything is said.
-    pub(super) fn open(
-        &mut self,
-        item: &wire::Item<'_>,
-        next_block: &mut u32,
-        on_delta: &mut impl FnMut(Delta<'_>),
-    ) {
+    pub(super) fn open(&mut self, item: &wire::Item<'_>, next_block: &mut u32, on_delta: &mut impl FnMut(Delta<'_>)) {
         let text = |member: &Option<Str<'_>>| member.as_ref().map_or(String::new(), |Str(text)| text.to_string());
         match self.kind {
             Kind::Message => {}
@@ -176,12 +171,7 @@ impl Item {
     }
 
     /// Takes the item as it is at the end, says what has not been said, and closes it.
-    pub(super) fn done(
-        &mut self,
-        item: &wire::Item<'_>,
-        next_block: &mut u32,
-        on_delta: &mut impl FnMut(Delta<'_>),
-    ) {
+    pub(super) fn done(&mut self, item: &wire::Item<'_>, next_block: &mut u32, on_delta: &mut impl FnMut(Delta<'_>)) {
         match self.kind {
             Kind::Message => {
                 for (index, part) in (0..).zip(item.content.iter().flatten()) {
@@ -195,7 +185,11 @@ impl Item {
                 }
             }
             Kind::Reasoning => {
-                let parts = if item.summary.as_ref().is_some_and(|parts| !parts.is_empty()) { &item.summary } else { &item.content };
+                let parts = if item.summary.as_ref().is_some_and(|parts| !parts.is_empty()) {
+                    &item.summary
+                } else {
+                    &item.content
+                };
                 for (index, part) in (0..).zip(parts.iter().flatten()) {
                     if index < self.part || (index == self.part && self.said) {
                         continue;

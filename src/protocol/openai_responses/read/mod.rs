@@ -25,8 +25,9 @@ pub fn read_answer(body: &[u8]) -> Result<Answer<'_>, AnswerError> {
     }
     let status = response.status.map_or_else(|| "completed".into(), |Str(status)| status);
     let reason = response.incomplete_details.and_then(|details| details.reason);
-    let stop = stop_reason(&status, reason.as_ref(), content)
-        .ok_or_else(|| AnswerError::Malformed(format!("it is {}", if status == "cancelled" { "cancelled" } else { "failed" })))?;
+    let stop = stop_reason(&status, reason.as_ref(), content).ok_or_else(|| {
+        AnswerError::Malformed(format!("it is {}", if status == "cancelled" { "cancelled" } else { "failed" }))
+    })?;
     Ok(Answer {
         id: response.id.0,
         model: response.model.unwrap_or_default().0,
@@ -82,8 +83,12 @@ impl Reader {
             return Ok(());
         };
         match name {
-            b"output_text.delta" | b"refusal.delta" | b"reasoning_text.delta" | b"reasoning_summary_text.delta"
-            | b"function_call_arguments.delta" | b"custom_tool_call_input.delta" => {
+            b"output_text.delta"
+            | b"refusal.delta"
+            | b"reasoning_text.delta"
+            | b"reasoning_summary_text.delta"
+            | b"function_call_arguments.delta"
+            | b"custom_tool_call_input.delta" => {
                 let inside: Inside<'_> = parsed(data)?;
                 self.content.has_refusal |= name.starts_with(b"refusal");
                 let (item, next_block) = self.item(&inside, name)?;
@@ -94,8 +99,12 @@ impl Reader {
                 let (item, next_block) = self.item(&inside, name)?;
                 item.part_added(&inside, next_block, on_delta);
             }
-            b"output_text.done" | b"refusal.done" | b"reasoning_text.done" | b"reasoning_summary_text.done"
-            | b"function_call_arguments.done" | b"custom_tool_call_input.done" => {
+            b"output_text.done"
+            | b"refusal.done"
+            | b"reasoning_text.done"
+            | b"reasoning_summary_text.done"
+            | b"function_call_arguments.done"
+            | b"custom_tool_call_input.done" => {
                 let inside: Inside<'_> = parsed(data)?;
                 self.content.has_refusal |= name.starts_with(b"refusal");
                 let (item, next_block) = self.item(&inside, name)?;

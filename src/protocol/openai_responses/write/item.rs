@@ -273,7 +273,8 @@ impl Item {
         let Kind::BuiltIn(name) = self.kind else { return };
         let quoted = [b"\"", self.said.as_slice(), b"\""].concat();
         let text = serde_json::from_slice::<json::Str<'_>>(&quoted).map(|text| text.0).unwrap_or_default();
-        let is_object = text.trim_start().starts_with('{') && serde_json::from_str::<serde::de::IgnoredAny>(&text).is_ok();
+        let is_object =
+            text.trim_start().starts_with('{') && serde_json::from_str::<serde::de::IgnoredAny>(&text).is_ok();
         if is_object {
             let mut object = Vec::with_capacity(text.len());
             json::minify(&text, &mut object);
