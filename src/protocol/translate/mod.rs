@@ -169,4 +169,6 @@ impl Translation {
 }
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;
