@@ -52,6 +52,8 @@ fn every_pair_of_dialects_is_planned_or_named_impossible() {
             let wanted = match (client, upstream) {
                 (client, upstream) if client == upstream => Some(Plan::PassThrough),
                 (Dialect::ChatCompletions, Dialect::Messages) => Some(Plan::Translate(Translation::ChatToMessages)),
+                (Dialect::Messages, Dialect::Responses) => Some(Plan::Translate(Translation::MessagesToResponses)),
+                (Dialect::Responses, Dialect::Messages) => Some(Plan::Translate(Translation::ResponsesToMessages)),
                 _ => None,
             };
             assert_eq!(plan(client, upstream), wanted, "{client} to {upstream}");
