@@ -36,10 +36,10 @@ impl Translation {
     }
 
     /// Translates an answer that came as one JSON body into a whole stream.
-    pub fn stream_of_answer(self, body: &[u8], created: Timestamp, way_back: WayBack) -> Result<Vec<u8>, AnswerError> {
+    pub fn stream_of_answer(self, body: &[u8], created: Timestamp, way_back: &WayBack) -> Result<Vec<u8>, AnswerError> {
         let mut answer = self.read_answer(body)?;
         way_back.bring(&mut answer);
-        let mut writer = self.writer(created, &way_back);
+        let mut writer = self.writer(created, way_back);
         let mut out = Vec::with_capacity(body.len() * 2);
         tell(&answer, &mut writer, &mut out);
         Ok(out)

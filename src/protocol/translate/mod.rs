@@ -169,6 +169,8 @@ impl Translation {
 }
 
 #[cfg(test)]
+mod pairs;
+#[cfg(test)]
 mod properties;
 #[cfg(test)]
 mod tests;

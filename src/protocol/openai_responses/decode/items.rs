@@ -77,7 +77,7 @@ impl<'a> Items<'a> {
         name_unknown(&item.unknown, &[], "input[].", dropped);
         let kind = item.kind.take();
         match word(kind.as_ref()) {
-            None | Some("message") => self.message(&path, item, dropped),
+            None | Some("message") => self.message(&path, &item, dropped),
             Some("reasoning") => {
                 self.reasoning(item);
                 Ok(())
@@ -90,7 +90,10 @@ impl<'a> Items<'a> {
                 // The provider itself searched; what it found is offered from the start here.
                 tools.add_all(item.tools, &path, dropped)
             }
-            Some("tool_search_call") => self.built_in_call(TOOL_SEARCH, item.arguments, item.call_id, item.id),
+            Some("tool_search_call") => {
+                self.built_in_call(TOOL_SEARCH, item.arguments, item.call_id, item.id);
+                Ok(())
+            }
             Some("tool_search_output") => {
                 let before = tools.list.len();
                 tools.add_all(item.tools, &path, dropped)?;
@@ -99,9 +102,18 @@ impl<'a> Items<'a> {
                 self.built_in_output(item.call_id, item.id, Block::Text(told.into()), false);
                 Ok(())
             }
-            Some("local_shell_call") => self.built_in_call(LOCAL_SHELL, item.action, item.call_id, item.id),
-            Some("shell_call") => self.built_in_call(SHELL, item.action, item.call_id, item.id),
-            Some("apply_patch_call") => self.built_in_call(PATCH, item.operation, item.call_id, item.id),
+            Some("local_shell_call") => {
+                self.built_in_call(LOCAL_SHELL, item.action, item.call_id, item.id);
+                Ok(())
+            }
+            Some("shell_call") => {
+                self.built_in_call(SHELL, item.action, item.call_id, item.id);
+                Ok(())
+            }
+            Some("apply_patch_call") => {
+                self.built_in_call(PATCH, item.operation, item.call_id, item.id);
+                Ok(())
+            }
             Some("local_shell_call_output" | "shell_call_output" | "apply_patch_call_output") => {
                 let failed = item.status.as_ref().is_some_and(|status| status.0 == "failed");
                 let text = item.output.map_or(Cow::Borrowed(""), text_of);
@@ -116,7 +128,7 @@ impl<'a> Items<'a> {
         }
     }
 
-    fn message(&mut self, path: &str, item: Item<'a>, dropped: &mut Dropped) -> Result<(), Refusal> {
+    fn message(&mut self, path: &str, item: &Item<'a>, dropped: &mut Dropped) -> Result<(), Refusal> {
         let role = match word(item.role.as_ref()) {
             Some("user") => Role::User,
             Some("system" | "developer") => Role::System,
@@ -182,7 +194,7 @@ impl<'a> Items<'a> {
         arguments: Option<&'a RawValue>,
         call_id: Option<Str<'a>>,
         id: Option<Str<'a>>,
-    ) -> Result<(), Refusal> {
+    ) {
         let (call_id, id) = (call_id.map(|Str(id)| id), id.map(|Str(id)| id));
         if let (Some(call_id), Some(id)) = (&call_id, &id) {
             self.shells.push((id.clone(), call_id.clone()));
@@ -194,7 +206,6 @@ impl<'a> Items<'a> {
             kind: CallKind::Function,
             arguments: arguments.map_or(Cow::Borrowed(""), text_of),
         })]);
-        Ok(())
     }
 
     fn built_in_output(&mut self, call_id: Option<Str<'a>>, id: Option<Str<'a>>, block: Block<'a>, is_error: bool) {

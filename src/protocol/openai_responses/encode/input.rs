@@ -182,6 +182,6 @@ fn output<'b>(result: &'b CallResult<'_>) -> Output<'b> {
         };
         return Output::Text(text);
     }
-    let told = (!prefix.is_empty()).then(|| Part::InputText { text: Cow::Borrowed(prefix) });
+    let told = (!prefix.is_empty()).then_some(Part::InputText { text: Cow::Borrowed(prefix) });
     Output::Parts(told.into_iter().chain(result.content.iter().filter_map(part)).collect())
 }

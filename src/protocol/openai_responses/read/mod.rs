@@ -162,13 +162,12 @@ impl Reader {
     fn done(&mut self, done: &OfItem<'_>, on_delta: &mut impl FnMut(Delta<'_>)) -> Result<(), AnswerError> {
         self.content.note(&done.item);
         let at = self.items.iter().rposition(|item| item.output_index == done.output_index);
-        let at = match at {
-            Some(at) => at,
-            None => {
-                let at = self.push(Item::of(done.output_index, &done.item))?;
-                self.items[at].open(&done.item, &mut self.next_block, on_delta);
-                at
-            }
+        let at = if let Some(at) = at {
+            at
+        } else {
+            let at = self.push(Item::of(done.output_index, &done.item))?;
+            self.items[at].open(&done.item, &mut self.next_block, on_delta);
+            at
         };
         self.items[at].done(&done.item, &mut self.next_block, on_delta);
         Ok(())

@@ -129,7 +129,7 @@ impl Item {
             return;
         }
         begin("response.output_item.added", place.sequence, out);
-        self.index_and_item(place, out);
+        index_and_item(place, out);
         self.write_json(place, "in_progress", out);
         out.extend_from_slice(b"}\n\n");
         match self.kind {
@@ -259,7 +259,7 @@ impl Item {
         let mut json = Vec::with_capacity(self.json.len() + self.said.len() + 256);
         self.write_json(place, if is_cut { "incomplete" } else { "completed" }, &mut json);
         begin("response.output_item.done", place.sequence, out);
-        self.index_and_item(place, out);
+        index_and_item(place, out);
         out.extend_from_slice(&json);
         out.extend_from_slice(b"}\n\n");
         self.json = json;
@@ -298,15 +298,9 @@ impl Item {
             return;
         }
         begin("response.output_item.added", place.sequence, out);
-        self.index_and_item(place, out);
+        index_and_item(place, out);
         self.write_json(place, "in_progress", out);
         out.extend_from_slice(b"}\n\n");
-    }
-
-    fn index_and_item(&self, place: &Place<'_>, out: &mut Vec<u8>) {
-        out.extend_from_slice(b",\"output_index\":");
-        number(place.index as u64, out);
-        out.extend_from_slice(b",\"item\":");
     }
 
     /// Appends the part that is open, with what it said so far.
@@ -381,6 +375,12 @@ impl Item {
         }
         out.push(b'}');
     }
+}
+
+fn index_and_item(place: &Place<'_>, out: &mut Vec<u8>) {
+    out.extend_from_slice(b",\"output_index\":");
+    number(place.index as u64, out);
+    out.extend_from_slice(b",\"item\":");
 }
 
 fn id(kind: Kind, place: &Place<'_>, out: &mut Vec<u8>) {
