@@ -181,10 +181,16 @@ mod tests {
     #[test]
     fn the_text_comes_out_wherever_the_json_is_cut() {
         for (json, text) in [
-            (r#"{"input":"*** Begin Patch\n+\t\"a\"\\b\u00e9\ud83e\udd80\n"}"#, "*** Begin Patch\n+\t\"a\"\\b\u{e9}\u{1f980}\n"),
+            (
+                r#"{"input":"*** Begin Patch\n+\t\"a\"\\b\u00e9\ud83e\udd80\n"}"#,
+                "*** Begin Patch\n+\t\"a\"\\b\u{e9}\u{1f980}\n",
+            ),
             (" {\n \"input\" : \"caf\u{e9} \u{1f980}\" , \"more\": 1}\n", "caf\u{e9} \u{1f980}"),
             (r#"{"input":""}"#, ""),
-            (r#"{"input":"half \ud83e and \ud83ex \ud83e\n \ud83e\u0041"}"#, "half \u{fffd} and \u{fffd}x \u{fffd}\n \u{fffd}A"),
+            (
+                r#"{"input":"half \ud83e and \ud83ex \ud83e\n \ud83e\u0041"}"#,
+                "half \u{fffd} and \u{fffd}x \u{fffd}\n \u{fffd}A",
+            ),
             ("", ""),
             (" { } ", ""),
         ] {

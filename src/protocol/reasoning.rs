@@ -23,6 +23,8 @@ use crate::protocol::canonical::{Block, Conversation, Proof, Reasoning};
 
 /// What every seal begins with: 9 bytes, which are 12 characters of base64.
 const MAGIC: &[u8; 9] = b"duopool\x01\x00";
+/// [`MAGIC`] in base64.
+pub(super) const SEAL_PREFIX: &str = "ZHVvcG9vbAEA";
 const NONCE_BYTES: usize = 24;
 /// Longest seal that is opened, in bytes.
 const SEALED_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -39,7 +41,8 @@ impl Sealer {
     /// Seals under `key` for `origin`: whoever can make use of the blocks, such as the organisation behind a gateway, and
     /// the dialect that they are of.
     pub fn new(key: &[u8; 32], origin: &str) -> Self {
-        let derived = |purpose: &[u8]| -> [u8; 32] { Sha256::new().chain_update(purpose).chain_update(key).finalize().into() };
+        let derived =
+            |purpose: &[u8]| -> [u8; 32] { Sha256::new().chain_update(purpose).chain_update(key).finalize().into() };
         let cipher = XChaCha20Poly1305::new(&derived(b"duopool reasoning cipher").into());
         Self { cipher, nonce_key: derived(b"duopool reasoning nonce"), origin: origin.to_owned() }
     }
@@ -97,7 +100,7 @@ impl fmt::Debug for Sealer {
 
 /// Returns whether a text looks like a seal of some duopool, which no provider can read.
 pub fn is_seal(text: &str) -> bool {
-    text.starts_with("ZHVvcG9vbAEA")
+    text.starts_with(SEAL_PREFIX)
 }
 
 /// What is sealed.

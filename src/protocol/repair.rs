@@ -39,7 +39,9 @@ fn merged(turns: Vec<Turn<'_>>) -> Vec<Turn<'_>> {
     let mut merged: Vec<Turn<'_>> = Vec::with_capacity(turns.len());
     for turn in turns.into_iter().filter(|turn| !turn.blocks.is_empty()) {
         match merged.last_mut() {
-            Some(last) if last.role == Role::Assistant && turn.role == Role::Assistant => last.blocks.extend(turn.blocks),
+            Some(last) if last.role == Role::Assistant && turn.role == Role::Assistant => {
+                last.blocks.extend(turn.blocks);
+            }
             _ => merged.push(turn),
         }
     }
@@ -83,16 +85,14 @@ impl<'a> Found<'a> {
                     }
                     blocks.push(Block::Call(call));
                 }
-                Block::Result(mut result) => match self.latest.get(&result.call) {
-                    Some(call) => {
-                        result.call = call.clone();
-                        self.results.insert(call.clone(), result);
-                    }
-                    None => {
+                Block::Result(result) => {
+                    if let Some(call) = self.latest.get(&result.call) {
+                        self.results.insert(call.clone(), CallResult { call: call.clone(), ..result });
+                    } else {
                         blocks.push(Block::Text(ORPHAN.into()));
                         blocks.extend(result.content);
                     }
-                },
+                }
                 other => blocks.push(other),
             }
         }
@@ -178,12 +178,7 @@ mod tests {
         ];
         assert_eq!(
             repaired(turns),
-            [
-                "User: 'go'",
-                "Assistant: 'a', call 1, call 2",
-                "User: result 1=x, result 2=y",
-                "User: 'b'"
-            ]
+            ["User: 'go'", "Assistant: 'a', call 1, call 2", "User: result 1=x, result 2=y", "User: 'b'"]
         );
     }
 
@@ -212,10 +207,7 @@ mod tests {
             assistant(vec![call("2")]),
             user(vec![result("2", "y")]),
         ];
-        assert_eq!(
-            repaired(turns),
-            ["Assistant: call 1", "User: result 1=x", "Assistant: call 2", "User: result 2=y"]
-        );
+        assert_eq!(repaired(turns), ["Assistant: call 1", "User: result 1=x", "Assistant: call 2", "User: result 2=y"]);
     }
 
     #[test]
@@ -234,7 +226,7 @@ mod tests {
     #[test]
     fn an_orphan_result_is_text_and_never_gets_an_invented_call() {
         let orphan = format!("User: '{ORPHAN}', 'x'");
-        assert_eq!(repaired(vec![user(vec![result("9", "x")])]), [orphan.clone()]);
+        assert_eq!(repaired(vec![user(vec![result("9", "x")])]), [&*orphan]);
         assert_eq!(
             repaired(vec![user(vec![result("1", "x")]), assistant(vec![call("1")])]),
             [&*orphan, "Assistant: call 1", "User: error 1=no result (interrupted)"]
@@ -261,7 +253,12 @@ mod tests {
         ];
         assert_eq!(
             repaired(turns),
-            ["Assistant: call 1, call 1_2", "User: result 1=x, result 1_2=z", "Assistant: call 1_3", "User: result 1_3=y"]
+            [
+                "Assistant: call 1, call 1_2",
+                "User: result 1=x, result 1_2=z",
+                "Assistant: call 1_3",
+                "User: result 1_3=y"
+            ]
         );
     }
 

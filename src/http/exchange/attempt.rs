@@ -22,7 +22,7 @@ use crate::http::exchange::{Incoming, Kind, told};
 use crate::http::sse_body::{SseBody, Start};
 use crate::protocol::canonical::Target;
 use crate::protocol::error::{ErrorClass, UpstreamMessage, read};
-use crate::protocol::passthrough::{StreamWatch, splice, splice_chat_for_gpt};
+use crate::protocol::passthrough::{StreamWatch, splice, splice_chat_for_gpt, without_seals};
 use crate::protocol::reasoning::Sealer;
 use crate::protocol::translate::{Flow, Pipe, Plan, Translation, WayBack, plan};
 use crate::router::api::Renewable;
@@ -102,7 +102,13 @@ fn prepare(door: &Door, incoming: &Incoming, lease: &Lease) -> Result<Prepared, 
     };
     // The router leases only what can be reached from the client's dialect.
     let plan = plan(incoming.dialect, lease.dialect()).ok_or(ApiError::Internal)?;
-    let same = |body| Prepared { path, body, plan, way_back: WayBack::default(), dropped: None };
+    let same = |body: Bytes| {
+        let way_back = WayBack::default();
+        match without_seals(incoming.dialect, &body) {
+            None => Prepared { path, body, plan, way_back, dropped: None },
+            Some((body, cut)) => Prepared { path, body: body.into(), plan, way_back, dropped: Some(cut.to_owned()) },
+        }
+    };
     match plan {
         Plan::PassThrough if path == GatewayPath::ChatCompletions => {
             Ok(same(splice_chat_for_gpt(&incoming.body, peek, model).into()))

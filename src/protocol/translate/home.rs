@@ -140,3 +140,98 @@ fn say(block: u32, text: &str, on_delta: &mut impl FnMut(&Delta<'_>)) {
         on_delta(&Delta::More { block, piece: Piece::Arguments(text.into()) });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::canonical::{Call, CallKind, Conversation, StopReason, Tool, ToolKind, Usage};
+    use crate::protocol::names::NameRules;
+
+    const RULES: NameRules = NameRules { chars_max: 64, reserved: &[], has_custom: false };
+
+    /// The way back of a request with a freeform tool in a namespace.
+    fn way_back() -> WayBack {
+        let tool = Tool {
+            namespace: Some("functions".into()),
+            name: "exec".into(),
+            description: None,
+            kind: ToolKind::Custom { grammar: None },
+        };
+        let names = Names::of(&Conversation { tools: vec![tool], ..Conversation::default() }, &RULES);
+        WayBack { names, sealer: Some(Sealer::new(&[7; 32], "a")), ..WayBack::default() }
+    }
+
+    fn passed(deltas: Vec<Delta<'_>>) -> Vec<String> {
+        let (mut home, mut told) = (Home::new(way_back()), Vec::new());
+        for delta in deltas {
+            home.pass(delta, &mut |delta| told.push(format!("{delta:?}")));
+        }
+        assert!(home.open.is_empty(), "nothing is kept of a block that is closed");
+        told
+    }
+
+    fn exec<'a>() -> Opening<'a> {
+        Opening::Call { id: "c".into(), namespace: None, name: "functions__exec".into(), kind: CallKind::Function }
+    }
+
+    fn arguments(text: &str) -> Delta<'_> {
+        Delta::More { block: 0, piece: Piece::Arguments(text.into()) }
+    }
+
+    #[test]
+    fn a_freeform_call_comes_home_as_the_clients_own_while_it_comes() {
+        let told = passed(vec![
+            Delta::Opened { block: 0, opening: exec() },
+            arguments("{\"input\":\"let a = \\"),
+            arguments("\"b\\\";"),
+            arguments("\"}"),
+            Delta::Closed { block: 0 },
+        ]);
+        insta::assert_snapshot!(told.join("\n"), @r#"
+        Opened { block: 0, opening: Call { id: "c", namespace: Some("functions"), name: "exec", kind: Custom } }
+        More { block: 0, piece: Arguments("let a = ") }
+        More { block: 0, piece: Arguments("\"b\";") }
+        Closed { block: 0 }
+        "#);
+    }
+
+    #[test]
+    fn reasoning_is_sealed_with_all_its_text_and_only_where_it_can_be() {
+        let proof = Proof::Signature("Eq".into());
+        let told = passed(vec![
+            Delta::Opened { block: 0, opening: Opening::Reasoning },
+            Delta::More { block: 0, piece: Piece::Reasoning("I ".into()) },
+            Delta::More { block: 0, piece: Piece::Reasoning("think".into()) },
+            Delta::Proved { block: 0, proof: proof.clone() },
+            Delta::Closed { block: 0 },
+        ]);
+        let seal = way_back().seal("I think", &proof).unwrap();
+        assert_eq!(told[3], format!("Proved {{ block: 0, proof: Sealed({seal:?}) }}"));
+        let mut home = Home::default();
+        let mut told = 0;
+        home.pass(Delta::Proved { block: 0, proof }, &mut |_| told += 1);
+        assert_eq!(told, 0);
+    }
+
+    #[test]
+    fn a_whole_answer_comes_home_like_its_stream() {
+        let call = Call {
+            id: "c".into(),
+            namespace: None,
+            name: "functions__exec".into(),
+            kind: CallKind::Function,
+            arguments: r#"{"input":"let a = \"b\";"}"#.into(),
+        };
+        let reasoning = |text: &'static str, proof| Block::Reasoning(Reasoning { text: text.into(), proof });
+        let blocks = vec![reasoning("t", Some(Proof::Redacted("x".into()))), reasoning("", None), Block::Call(call)];
+        let mut answer =
+            Answer { id: "m".into(), model: "x".into(), blocks, stop: StopReason::ToolUse, usage: Usage::default() };
+        way_back().bring(&mut answer);
+        let [Block::Reasoning(Reasoning { proof: Some(Proof::Sealed(_)), .. }), Block::Call(call)] = &answer.blocks[..]
+        else {
+            panic!("{answer:?}")
+        };
+        assert_eq!((call.namespace.as_deref(), &*call.name, call.kind), (Some("functions"), "exec", CallKind::Custom));
+        assert_eq!(call.arguments, "let a = \"b\";");
+    }
+}

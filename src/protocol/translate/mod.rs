@@ -171,4 +171,6 @@ impl Translation {
 #[cfg(test)]
 mod pairs;
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;

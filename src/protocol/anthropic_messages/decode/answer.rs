@@ -16,13 +16,7 @@ pub fn read_answer(body: &[u8]) -> Result<Answer<'_>, AnswerError> {
         StopReason::ToolUse if !has_calls => StopReason::EndTurn,
         stop => stop,
     };
-    Ok(Answer {
-        id: wire.id.0,
-        model: wire.model.0,
-        blocks,
-        stop,
-        usage: wire.usage.into(),
-    })
+    Ok(Answer { id: wire.id.0, model: wire.model.0, blocks, stop, usage: wire.usage.into() })
 }
 
 pub(in crate::protocol::anthropic_messages) fn malformed(error: &serde_json::Error) -> AnswerError {
@@ -49,7 +43,10 @@ impl<'a> wire::Piece<'a> {
             "text" => Block::Text(text(self.text)),
             "thinking" => {
                 let proof = self.signature.filter(|signature| !signature.0.is_empty());
-                Block::Reasoning(Reasoning { text: text(self.thinking), proof: proof.map(|text| Proof::Signature(text.0)) })
+                Block::Reasoning(Reasoning {
+                    text: text(self.thinking),
+                    proof: proof.map(|text| Proof::Signature(text.0)),
+                })
             }
             "redacted_thinking" => {
                 Block::Reasoning(Reasoning { text: "".into(), proof: Some(Proof::Redacted(text(self.data))) })
@@ -103,7 +100,8 @@ mod tests {
             "output_tokens_details":{"thinking_tokens":3},"service_tier":"standard"}}"#;
         let answer = read_answer(body).unwrap();
         assert_eq!((&*answer.id, &*answer.model, answer.stop), ("msg_1", "claude", StopReason::ToolUse));
-        let reasoning = |text: &'static str, proof| Block::Reasoning(Reasoning { text: text.into(), proof: Some(proof) });
+        let reasoning =
+            |text: &'static str, proof| Block::Reasoning(Reasoning { text: text.into(), proof: Some(proof) });
         let call = Call {
             id: "toolu_1".into(),
             namespace: None,
@@ -130,7 +128,8 @@ mod tests {
 
     #[test]
     fn an_empty_answer_and_missing_counts_are_no_error() {
-        let answer = read_answer(br#"{"id":"m","model":"c","content":[],"stop_reason":null,"usage":{"input_tokens":null}}"#);
+        let answer =
+            read_answer(br#"{"id":"m","model":"c","content":[],"stop_reason":null,"usage":{"input_tokens":null}}"#);
         let answer = answer.unwrap();
         assert_eq!((answer.blocks.len(), answer.usage), (0, Usage::default()));
     }

@@ -35,9 +35,7 @@ fn content<'a>(block: &'a Block<'_>) -> Option<Content<'a>> {
         Block::Reasoning(Reasoning { text, .. }) if text.is_empty() => None,
         // Without a signature it can be read, and is left out when it comes back.
         Block::Reasoning(Reasoning { text, .. }) => Some(Content::Thinking { thinking: text, signature: "" }),
-        Block::Call(call) => {
-            Some(Content::ToolUse { id: call_id(&call.id), name: &call.name, input: input(call) })
-        }
+        Block::Call(call) => Some(Content::ToolUse { id: call_id(&call.id), name: &call.name, input: input(call) }),
         Block::Image(_) | Block::Document(_) | Block::Result(_) => None,
     }
 }

@@ -10,9 +10,9 @@ use crate::protocol::anthropic_messages::wire::client::{self, Citations, Source}
 use crate::protocol::canonical::{
     Block, Call, CallKind, CallResult, Document, DocumentSource, Image, Proof, Reasoning, Role,
 };
+use crate::protocol::image;
 use crate::protocol::json::{self, Str, TextOr};
 use crate::protocol::loss::{Dropped, Refusal};
-use crate::protocol::image;
 
 /// Members that only tune, or say again what is known.
 const SILENT: [&str; 2] = ["cache_control", "caller"];
@@ -37,14 +37,19 @@ pub(super) fn blocks<'a>(
         reader.block(&path, role, read(&path, raw)?, &mut blocks)?;
     }
     if blocks.is_empty() && !list.is_empty() {
-        let message = format!("`{path}` has nothing but work of Anthropic's own tools, which a GPT model cannot know of");
+        let message =
+            format!("`{path}` has nothing but work of Anthropic's own tools, which a GPT model cannot know of");
         return Err(Refusal::of(path, message));
     }
     Ok(blocks)
 }
 
 /// Reads content that can only be text.
-pub(super) fn text_blocks<'a>(path: &str, content: Content<'a>, dropped: &mut Dropped) -> Result<Vec<Block<'a>>, Refusal> {
+pub(super) fn text_blocks<'a>(
+    path: &str,
+    content: Content<'a>,
+    dropped: &mut Dropped,
+) -> Result<Vec<Block<'a>>, Refusal> {
     let blocks = match content {
         TextOr::List(list) if list.is_empty() => Vec::new(),
         content => blocks(path, Role::System, content, dropped)?,
@@ -120,7 +125,8 @@ impl Reader<'_> {
             }
             kind if kind.ends_with("_tool_result") => self.dropped.add(&format!("messages[].content[].{kind}")),
             _ => {
-                let message = format!("`{path}`: a block of this type cannot be carried to a GPT model, or not in this place");
+                let message =
+                    format!("`{path}`: a block of this type cannot be carried to a GPT model, or not in this place");
                 return Err(Refusal::of(path, message));
             }
         }
@@ -154,12 +160,7 @@ impl Reader<'_> {
     }
 
     /// A PDF stays one; text and blocks are put in its place.
-    fn document<'a>(
-        &mut self,
-        path: &str,
-        block: client::Block<'a>,
-        out: &mut Vec<Block<'a>>,
-    ) -> Result<(), Refusal> {
+    fn document<'a>(&mut self, path: &str, block: client::Block<'a>, out: &mut Vec<Block<'a>>) -> Result<(), Refusal> {
         name_citations(block.citations, self.dropped);
         let source = source(path, block.source)?;
         let (title, context) = (block.title.map(|Str(text)| text), block.context.map(|Str(text)| text));

@@ -144,9 +144,13 @@ fn images_and_documents_are_carried_and_text_documents_become_text() {
         assert!(matches!(&blocks[1], Block::Image(Image::Url(url)) if url == "https://x/y.png"));
         let Block::Document(document) = &blocks[3] else { panic!("{:?}", blocks[3]) };
         assert_eq!(document.title.as_deref(), Some("T"));
-        assert!(matches!(&document.source, DocumentSource::Inline { media_type, .. } if media_type == "application/pdf"));
-        let texts: Vec<&str> =
-            blocks.iter().filter_map(|block| if let Block::Text(text) = block { Some(&**text) } else { None }).collect();
+        assert!(
+            matches!(&document.source, DocumentSource::Inline { media_type, .. } if media_type == "application/pdf")
+        );
+        let texts: Vec<&str> = blocks
+            .iter()
+            .filter_map(|block| if let Block::Text(text) = block { Some(&**text) } else { None })
+            .collect();
         assert_eq!(texts, ["C", "T\nC", "body", "in", "S\nhttps://s", "found"]);
         assert!(decoded.dropped.paths().is_empty());
     });
@@ -159,7 +163,8 @@ fn what_lives_in_another_account_is_refused() {
         let refusal = refused_content("user", &json!([{"type": kind, "source": file}]));
         assert_eq!(refusal.param.as_deref(), Some("messages[0].content[0].source"), "{kind}");
     }
-    let mcp = json!({"max_tokens": 9, "messages": [{"role": "user", "content": "x"}], "mcp_servers": [{"type": "url"}]});
+    let mcp =
+        json!({"max_tokens": 9, "messages": [{"role": "user", "content": "x"}], "mcp_servers": [{"type": "url"}]});
     assert_eq!(refused(&mcp).param.as_deref(), Some("mcp_servers"));
 }
 
@@ -181,15 +186,17 @@ fn work_of_anthropics_own_tools_is_named_and_refused_where_nothing_else_is_left(
 
 #[test]
 fn blocks_in_the_wrong_place_and_unknown_ones_are_refused() {
-    for (role, kind) in [("user", "tool_use"), ("user", "thinking"), ("assistant", "tool_result"), ("user", "hologram")] {
+    for (role, kind) in [("user", "tool_use"), ("user", "thinking"), ("assistant", "tool_result"), ("user", "hologram")]
+    {
         let refusal = refused_content(role, &json!([{"type": kind, "name": "n", "secret": 1}]));
         assert_eq!(refusal.param.as_deref(), Some("messages[0].content[0]"), "{kind}");
         assert!(!refusal.message.contains("secret"));
     }
     let nested = |depth| {
-        (0..depth).fold(json!([{"type": "text", "text": "x"}]), |content, _| {
-            json!([{"type": "document", "source": {"type": "content", "content": content}}])
-        })
+        (0..depth).fold(
+            json!([{"type": "text", "text": "x"}]),
+            |content, _| json!([{"type": "document", "source": {"type": "content", "content": content}}]),
+        )
     };
     assert!(refused_content("user", &nested(20)).message.contains("too deep"));
 }
@@ -211,7 +218,9 @@ fn tools_are_carried_and_what_only_tunes_them_goes_without_a_word() {
         assert_eq!(names, ["A", "B", "web_search", "bash", "str_replace_based_edit_tool"]);
         assert!(matches!(tools[0].kind, ToolKind::Function { strict: Some(true), .. }));
         assert!(matches!(&tools[2].kind, ToolKind::WebSearch(search) if search.uses_max == Some(8)));
-        assert!(matches!(tools[3].kind, ToolKind::Function { schema: Some(schema), .. } if schema.get().contains("restart")));
+        assert!(
+            matches!(tools[3].kind, ToolKind::Function { schema: Some(schema), .. } if schema.get().contains("restart"))
+        );
         assert_eq!(decoded.dropped.paths(), ["tools[].web_fetch", "tools[].tool_search_tool_regex"]);
     });
 }
@@ -253,7 +262,11 @@ fn thinking_and_effort_are_one_wish() {
         ),
         (json!({"thinking": {"type": "enabled", "budget_tokens": 31_999}}), Some(Effort::ExtraHigh), Some(true)),
         (json!({"thinking": {"type": "adaptive", "display": "summarized"}}), None, Some(true)),
-        (json!({"thinking": {"type": "between_tools"}, "output_config": {"effort": "max"}}), Some(Effort::Max), Some(true)),
+        (
+            json!({"thinking": {"type": "between_tools"}, "output_config": {"effort": "max"}}),
+            Some(Effort::Max),
+            Some(true),
+        ),
         (json!({"output_config": {"effort": "xhigh"}}), Some(Effort::ExtraHigh), None),
     ] {
         assert_eq!(settings(&more, |settings| (settings.effort, settings.show_reasoning)), (effort, show), "{more}");
@@ -300,7 +313,8 @@ fn a_schema_for_the_answer_is_carried_from_both_its_places() {
             assert_eq!(schema.get(), r#"{"type":"object"}"#);
         });
     }
-    let body = json!({"max_tokens": 9, "messages": [{"role": "user", "content": "x"}], "output_format": {"type": "xml"}});
+    let body =
+        json!({"max_tokens": 9, "messages": [{"role": "user", "content": "x"}], "output_format": {"type": "xml"}});
     assert_eq!(refused(&body).param.as_deref(), Some("output_format"));
 }
 

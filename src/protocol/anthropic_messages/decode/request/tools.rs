@@ -68,7 +68,8 @@ pub(super) fn tools<'a>(
         }
         let is_search = kind.starts_with("web_search_");
         if kind != "custom" && !is_search && client_tool.is_none() {
-            let forced = matches!((choice, &tool.name), (Some(ToolChoice::Tool { name, .. }), Some(Str(tool))) if name == tool);
+            let forced =
+                matches!((choice, &tool.name), (Some(ToolChoice::Tool { name, .. }), Some(Str(tool))) if name == tool);
             if forced {
                 let message = format!("`{path}` is run by Anthropic and cannot be used by a GPT model");
                 return Err(Refusal::of(path, message));

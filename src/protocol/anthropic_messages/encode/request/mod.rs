@@ -38,11 +38,7 @@ pub struct Encoded {
 }
 
 /// Writes a conversation, whose calls and results are in order, as the body of a request for `target`.
-pub fn write_request(
-    conversation: &Conversation<'_>,
-    target: &Target<'_>,
-    names: &Names,
-) -> Result<Encoded, Refusal> {
+pub fn write_request(conversation: &Conversation<'_>, target: &Target<'_>, names: &Names) -> Result<Encoded, Refusal> {
     let settings = &conversation.settings;
     let mut unmet = Vec::new();
     let (mut system, mut messages) = turns::split(&conversation.turns, names)?;

@@ -20,11 +20,7 @@ const FREEFORM_SCHEMA: &str = r#"{"type":"object","properties":{"input":{"type":
 ///
 /// The provider's search is only asked for where the request is about nothing else: whether the gateway's account may
 /// search is not known, and if not, it would refuse every request of a client that offers it among its own tools.
-pub(super) fn tools<'a>(
-    conversation: &'a Conversation<'a>,
-    names: &'a Names,
-    unmet: &mut Vec<Unmet>,
-) -> Vec<Tool<'a>> {
+pub(super) fn tools<'a>(conversation: &'a Conversation<'a>, names: &'a Names, unmet: &mut Vec<Unmet>) -> Vec<Tool<'a>> {
     let is_search_wanted = conversation.tools.len() == 1 || forced(conversation) == Some(WEB_SEARCH);
     let mut seen = HashSet::new();
     let mut tools = Vec::with_capacity(conversation.tools.len());

@@ -6,7 +6,9 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use crate::protocol::anthropic_messages::decode::{malformed, stop_reason};
-use crate::protocol::anthropic_messages::wire::answer::{self as wire, BlockDelta, BlockStart, DeltaWire, MessageDelta, MessageStart, StartedBlock};
+use crate::protocol::anthropic_messages::wire::answer::{
+    self as wire, BlockDelta, BlockStart, DeltaWire, MessageDelta, MessageStart, StartedBlock,
+};
 use crate::protocol::canonical::{AnswerError, CallKind, Delta, Opening, Piece, Proof, StopReason};
 use crate::protocol::json;
 use crate::protocol::sse::Event;

@@ -7,8 +7,8 @@ use serde::Serialize;
 
 use crate::protocol::anthropic_messages::encode::{call_id, message_id, stop_reason};
 use crate::protocol::anthropic_messages::wire::reply::{Message, Usage};
-use crate::protocol::canonical::{Delta, Fragment, Opening, Piece, Proof, StopReason};
 use crate::protocol::canonical::Usage as CanonicalUsage;
+use crate::protocol::canonical::{Delta, Fragment, Opening, Piece, Proof, StopReason};
 use crate::protocol::{json, sse};
 
 /// Most that is held back of blocks that wait for another to end, in bytes: far above what a model can say. Beyond, the

@@ -3,8 +3,7 @@ use crate::protocol::canonical::CallKind;
 use crate::protocol::grammar::{self, Ended};
 
 fn call(block: u32, id: &'static str, name: &'static str) -> Delta<'static> {
-    let opening =
-        Opening::Call { id: id.into(), namespace: None, name: name.into(), kind: CallKind::Function };
+    let opening = Opening::Call { id: id.into(), namespace: None, name: name.into(), kind: CallKind::Function };
     Delta::Opened { block, opening }
 }
 
