@@ -129,7 +129,7 @@ fn prepare(door: &Door, incoming: &Incoming, lease: &Lease) -> Result<Prepared, 
 }
 
 /// Returns what is known of the model, and of one that the catalogue does not know what the newest of its maker do.
-fn target<'a>(door: &Door, lease: &'a Lease) -> Target<'a> {
+fn target<'a>(door: &'a Door, lease: &'a Lease) -> Target<'a> {
     let entry = door.parts.catalogue.entry(lease.model());
     let newest = match lease.dialect() {
         Dialect::Messages => Thinking::Adaptive,
@@ -139,6 +139,7 @@ fn target<'a>(door: &Door, lease: &'a Lease) -> Target<'a> {
         model: lease.model().as_str(),
         output_tokens_max: entry.map(|entry| u64::from(entry.output_tokens)),
         thinking: Some(entry.map_or(newest, |entry| entry.thinking)),
+        efforts: entry.map_or(&[], |entry| &entry.efforts),
         accepts_sampling: entry.is_some_and(|entry| entry.accepts_sampling),
     }
 }

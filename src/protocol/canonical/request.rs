@@ -336,6 +336,8 @@ pub struct Target<'a> {
     pub output_tokens_max: Option<u64>,
     /// How it is asked to think; `None` where it cannot.
     pub thinking: Option<Thinking>,
+    /// The words that it has for effort, where it is asked by them; empty where they are not known.
+    pub efforts: &'a [String],
     /// Whether it takes temperature and `top_p`; the newest Claude models answer 400.
     pub accepts_sampling: bool,
 }

@@ -16,9 +16,9 @@
 //!
 //! **As an upstream's dialect.** Nothing is stored, and encrypted reasoning is always asked for. Named, by the name that
 //! the client's dialect has for it: stop texts, `top_k`, sampling that the model does not take, effort where it cannot
-//! think, blocked domains and the number of searches. Left out without a word: `strict` for a schema that is not, effort
-//! above `high`, which not every model has; limits are raised to the least and lowered to the most that is taken. In
-//! answers: annotations, log probabilities, `phase`, items of work that `OpenAI` did itself.
+//! think or cannot but think, blocked domains and the number of searches. Left out without a word: `strict` for a schema
+//! that is not, effort above the most that the model has; limits are raised to the least and lowered to the most that is
+//! taken. In answers: annotations, log probabilities, `phase`, items of work that `OpenAI` did itself.
 
 mod asked;
 mod decode;

@@ -17,7 +17,13 @@ fn target(translation: Translation) -> Target<'static> {
         Translation::MessagesToResponses => Thinking::Effort,
         Translation::ChatToMessages | Translation::ResponsesToMessages => Thinking::Adaptive,
     };
-    Target { model: "model-x", output_tokens_max: Some(64_000), thinking: Some(thinking), accepts_sampling: false }
+    Target {
+        model: "model-x",
+        output_tokens_max: Some(64_000),
+        thinking: Some(thinking),
+        efforts: &[],
+        accepts_sampling: false,
+    }
 }
 
 fn sealer(origin: &str) -> Sealer {

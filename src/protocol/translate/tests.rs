@@ -12,6 +12,7 @@ const TARGET: Target<'static> = Target {
     model: "claude-sonnet-5",
     output_tokens_max: Some(64_000),
     thinking: Some(Thinking::Adaptive),
+    efforts: &[],
     accepts_sampling: false,
 };
 

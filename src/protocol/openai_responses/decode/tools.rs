@@ -22,9 +22,6 @@ const WEB_SEARCH: &str = "web_search";
 /// Most tools of a request.
 const TOOLS_MAX: usize = 10_000;
 
-/// How deep namespaces may stand in each other.
-const NAMESPACES_DEEP: usize = 1;
-
 /// Tools that the provider runs and no other has.
 const HOSTED: [&str; 6] =
     ["file_search", "code_interpreter", "image_generation", "mcp", "programmatic_tool_calling", "collaboration"];
@@ -38,6 +35,12 @@ const LOCAL_SHELL_SCHEMA: &str = r#"{"type":"object","properties":{"command":{"t
 const SHELL_SCHEMA: &str = r#"{"type":"object","properties":{"commands":{"type":"array","items":{"type":"string"},"description":"Shell commands, run one after the other."},"timeout_ms":{"type":"integer"},"max_output_length":{"type":"integer"}},"required":["commands"]}"#;
 const PATCH_SCHEMA: &str = r#"{"type":"object","properties":{"type":{"type":"string","enum":["create_file","update_file","delete_file"]},"path":{"type":"string"},"diff":{"type":"string","description":"The change as a V4A diff; not for delete_file."}},"required":["type","path"]}"#;
 const ANY_SCHEMA: &str = r#"{"type":"object","properties":{}}"#;
+
+/// What the tools in it have in common.
+struct Namespace<'a> {
+    name: Cow<'a, str>,
+    description: Option<Cow<'a, str>>,
+}
 
 /// The tools so far.
 #[derive(Default)]
@@ -65,28 +68,29 @@ impl<'a> Tools<'a> {
 
     /// Adds one tool, or those of a namespace.
     pub(super) fn add(&mut self, raw: &'a RawValue, path: &str, dropped: &mut Dropped) -> Result<(), Refusal> {
-        self.add_inside(raw, path, &[], dropped)
+        self.add_inside(raw, path, None, dropped)
     }
 
     fn add_inside(
         &mut self,
         raw: &'a RawValue,
         path: &str,
-        inside: &[Cow<'a, str>],
+        inside: Option<&Namespace<'a>>,
         dropped: &mut Dropped,
     ) -> Result<(), Refusal> {
         let mut tool: wire::Tool<'a> = parsed(raw, path)?;
         let kind = tool.kind.take().map_or(Cow::Borrowed("function"), |Str(kind)| kind);
-        let namespace = inside.last().cloned();
-        let description = tool.description.take().map(|Str(text)| text).filter(|text| !text.is_empty());
+        let namespace = inside.map(|inside| inside.name.clone());
+        let own = tool.description.take().map(|Str(text)| text).filter(|text| !text.is_empty());
+        let description = described(own, inside);
         let kind = match &*kind {
             "namespace" => {
-                if inside.len() >= NAMESPACES_DEEP {
+                if inside.is_some() {
                     return Err(Refusal::of(path, format!("`{path}`: a namespace cannot stand in another")));
                 }
-                let name = required_name(tool.name, path)?;
+                let inside = Namespace { name: required_name(tool.name, path)?, description };
                 for (index, tool) in tool.tools.into_iter().flatten().enumerate() {
-                    self.add_inside(tool, &format!("{path}.tools[{index}]"), std::slice::from_ref(&name), dropped)?;
+                    self.add_inside(tool, &format!("{path}.tools[{index}]"), Some(&inside), dropped)?;
                 }
                 return Ok(());
             }
@@ -218,6 +222,15 @@ impl<'a> Tools<'a> {
         let wanted = choice.namespace.map(|Str(namespace)| namespace);
         let fits = |tool: &&Tool<'a>| tool.name == name && (wanted.is_none() || tool.namespace == wanted);
         self.list.iter().find(fits).map(|tool| (tool.namespace.clone(), tool.name.clone()))
+    }
+}
+
+/// Returns what a tool is for; where it stands alone, it must say itself what its namespace is for.
+fn described<'a>(own: Option<Cow<'a, str>>, inside: Option<&Namespace<'a>>) -> Option<Cow<'a, str>> {
+    let common = inside.and_then(|inside| inside.description.clone());
+    match (common, own) {
+        (Some(common), Some(own)) => Some(Cow::Owned(format!("{common}\n\n{own}"))),
+        (common, own) => own.or(common),
     }
 }
 

@@ -5,6 +5,7 @@ mod schema;
 mod wire;
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::fmt::Write as _;
 
 use sha2::{Digest as _, Sha256};
@@ -50,7 +51,11 @@ pub fn write_request(conversation: &Conversation<'_>, target: &Target<'_>, names
     if input.is_empty() {
         return Err(Refusal { message: "there is nothing in the conversation to be answered".into(), param: None });
     }
-    let tools: Vec<_> = conversation.tools.iter().map(|tool| self::tool(tool, names, &mut unmet)).collect();
+    // A second tool of one name would be refused.
+    let mut known = HashSet::new();
+    let once = |tool: &&Tool<'_>| known.insert(names.wire(tool.namespace.as_deref(), &tool.name).to_owned());
+    let tools = conversation.tools.iter().filter(once).map(|tool| self::tool(tool, names, &mut unmet));
+    let tools: Vec<_> = tools.collect();
     let tool_choice = conversation.tool_choice.as_ref().filter(|_| !tools.is_empty());
     let thinks = target.thinking.is_some();
     let reasoning = reasoning(settings, target, &mut unmet);
@@ -96,17 +101,42 @@ fn reasoning(settings: &Settings<'_>, target: &Target<'_>, unmet: &mut Vec<Unmet
         }
         return None;
     };
-    let effort = settings.effort.map(|effort| match effort {
-        Effort::None => "none",
-        Effort::Minimal | Effort::Low => "low",
-        Effort::Medium => "medium",
-        // Not every model has more, and those that have not answer 400.
-        Effort::High | Effort::ExtraHigh | Effort::Max => "high",
-    });
+    let effort = settings.effort.map(|effort| word(effort, target.efforts));
+    if settings.effort == Some(Effort::None) && effort != Some("none") {
+        unmet.push(Unmet::Effort);
+    }
     let wants_summary = settings.show_reasoning != Some(false) && effort != Some("none");
     let summary = wants_summary.then_some("auto").filter(|_| effort.is_some() || settings.show_reasoning.is_some());
     let reasoning = wire::Reasoning { effort, summary };
     (reasoning != wire::Reasoning { effort: None, summary: None }).then_some(reasoning)
+}
+
+/// Words for effort, the least first.
+const EFFORTS: [(Effort, &str); 7] = [
+    (Effort::None, "none"),
+    (Effort::Minimal, "minimal"),
+    (Effort::Low, "low"),
+    (Effort::Medium, "medium"),
+    (Effort::High, "high"),
+    (Effort::ExtraHigh, "xhigh"),
+    (Effort::Max, "max"),
+];
+
+/// What every model takes.
+const EFFORTS_OF_ALL: [&str; 3] = ["low", "medium", "high"];
+
+/// Returns the most effort up to the wanted one that the model has a word for, else the least it has: another word would
+/// be a 400.
+fn word(wanted: Effort, known: &[String]) -> &'static str {
+    let has = |word: &str| {
+        if known.is_empty() { EFFORTS_OF_ALL.contains(&word) } else { known.iter().any(|one| one == word) }
+    };
+    let mut words = EFFORTS.iter().filter(|(_, word)| has(word));
+    let least = words.clone().next();
+    // Who wants a little thinking does not mean none.
+    let floor = if wanted == Effort::None { Effort::None } else { Effort::Minimal };
+    let least = words.clone().find(|(effort, _)| *effort >= floor).or(least);
+    words.rfind(|(effort, _)| (floor..=wanted).contains(effort)).or(least).map_or("medium", |(_, word)| word)
 }
 
 fn sampling(settings: &Settings<'_>, target: &Target<'_>, unmet: &mut Vec<Unmet>) -> (Option<f64>, Option<f64>) {

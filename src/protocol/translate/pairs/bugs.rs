@@ -241,7 +241,7 @@ fn arguments_are_passed_on_as_they_come_and_never_kept_back() {
 
 #[test]
 fn a_small_budget_asks_for_little_thinking_and_is_never_refused() {
-    for (budget, effort) in [(1024, "low"), (8192, "medium"), (24_576, "high"), (31_999, "high")] {
+    for (budget, effort) in [(1024, "low"), (8192, "medium"), (24_576, "high"), (31_999, "xhigh")] {
         let thinking = json!({ "type": "enabled", "budget_tokens": budget });
         let sent = send(A_TO_R, &messages(&json!({ "max_tokens": 32_000, "thinking": thinking })));
         assert_eq!(sent.body["reasoning"]["effort"], effort, "{budget}");
@@ -442,7 +442,7 @@ fn numbers_in_arguments_and_schemas_are_not_rounded() {
     let body = format!(
         r#"{{"model":"m","max_tokens":100,"messages":[{{"role":"user","content":"go"}},{{"role":"assistant","content":[{{"type":"tool_use","id":"t","name":"run","input":{odd}}}]}}],"tools":[{{"name":"run","input_schema":{{"$schema":"x","type":"object","properties":{{"n":{{"maximum":1.10,"minimum":12345678901234567890123}}}}}}}}]}}"#
     );
-    let sent = String::from_utf8(A_TO_R.request(body.as_bytes(), &GPT, None).unwrap().body).unwrap();
+    let sent = String::from_utf8(A_TO_R.request(body.as_bytes(), &gpt_target(), None).unwrap().body).unwrap();
     assert!(
         sent.contains(&odd.replace('"', "\\\"")) && sent.contains("1.10,\"minimum\":12345678901234567890123"),
         "{sent}"

@@ -1,5 +1,7 @@
 //! Messages and Responses as each other, as a whole: a client's bytes in, a client's bytes out.
 
+use std::sync::LazyLock;
+
 use serde_json::{Value, json};
 
 use super::{End, Flow, Pipe, Translation, WayBack};
@@ -21,20 +23,26 @@ const CLAUDE: Target<'static> = Target {
     model: "claude-sonnet-5",
     output_tokens_max: Some(64_000),
     thinking: Some(Thinking::Adaptive),
+    efforts: &[],
     accepts_sampling: false,
 };
 
-const GPT: Target<'static> = Target {
-    model: "gpt-5.5",
-    output_tokens_max: Some(128_000),
-    thinking: Some(Thinking::Effort),
-    accepts_sampling: false,
-};
+fn gpt_target() -> Target<'static> {
+    static EFFORTS: LazyLock<Vec<String>> =
+        LazyLock::new(|| ["none", "low", "medium", "high", "xhigh"].map(str::to_owned).to_vec());
+    Target {
+        model: "gpt-5.5",
+        output_tokens_max: Some(128_000),
+        thinking: Some(Thinking::Effort),
+        efforts: &EFFORTS,
+        accepts_sampling: false,
+    }
+}
 
 const BOTH: [Translation; 2] = [Translation::MessagesToResponses, Translation::ResponsesToMessages];
 
 fn target(translation: Translation) -> Target<'static> {
-    if translation == Translation::MessagesToResponses { GPT } else { CLAUDE }
+    if translation == Translation::MessagesToResponses { gpt_target() } else { CLAUDE }
 }
 
 fn sealer() -> Sealer {
@@ -44,6 +52,7 @@ fn sealer() -> Sealer {
 /// A request on its way: what goes upstream, what is named as lost, and what the way back needs.
 struct Sent {
     body: Value,
+    text: String,
     dropped: String,
     way_back: WayBack,
 }
@@ -53,6 +62,7 @@ fn try_send(translation: Translation, body: &Value, target: &Target<'_>) -> Resu
         translation.request(body.to_string().as_bytes(), target, Some(&sealer())).map_err(|refusal| refusal.message)?;
     Ok(Sent {
         body: serde_json::from_slice(&translated.body).unwrap(),
+        text: String::from_utf8(translated.body).unwrap(),
         dropped: translated.dropped.header().unwrap_or_default(),
         way_back: translated.way_back,
     })

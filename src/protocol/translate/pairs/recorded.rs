@@ -39,7 +39,7 @@ fn every_responses_request_is_understood_to_the_last_member() {
 #[test]
 fn every_messages_request_is_understood_to_the_last_member() {
     for (name, body) in recordings("/v1/messages") {
-        let sent = try_send(Translation::MessagesToResponses, &body, &GPT).unwrap();
+        let sent = try_send(Translation::MessagesToResponses, &body, &gpt_target()).unwrap();
         let known = ["temperature", "stop_sequences", "tools[].web_search"];
         for lost in sent.dropped.split(',').filter(|lost| !lost.is_empty()) {
             assert!(known.contains(&lost), "{name}: {lost}");

@@ -27,7 +27,7 @@ fn text(text: &str) -> Value {
 }
 
 const TARGET: Target<'static> =
-    Target { model: "claude-x", output_tokens_max: Some(64_000), thinking: None, accepts_sampling: true };
+    Target { model: "claude-x", output_tokens_max: Some(64_000), thinking: None, efforts: &[], accepts_sampling: true };
 
 fn encoded(turns: Vec<Turn<'_>>, settings: Settings<'_>, target: Target<'_>) -> (Value, Vec<Unmet>) {
     let conversation = Conversation { turns, settings, ..Conversation::default() };
