@@ -39,8 +39,10 @@ pub(super) fn catalogue(config: &Config) -> Result<Catalogue, StartError> {
 }
 
 /// Opens the data folder and reads what is in it.
-pub(super) async fn store(config: &Config) -> Result<(Addr<StoreActor>, Arbiter, Contents), StartError> {
-    let key = master_key(config)?;
+pub(super) async fn store(
+    config: &Config,
+    key: MasterKey,
+) -> Result<(Addr<StoreActor>, Arbiter, Contents), StartError> {
     let dir = config.data_dir.clone();
     // Opening may wait for a lock that a killed process left behind.
     let opened = actix_web::rt::task::spawn_blocking(move || SledStore::open(&dir, &key)).await;
@@ -51,7 +53,7 @@ pub(super) async fn store(config: &Config) -> Result<(Addr<StoreActor>, Arbiter,
 }
 
 /// Returns the configured master key, or the one in the data folder, made there if there is none and no data.
-fn master_key(config: &Config) -> Result<MasterKey, StartError> {
+pub(super) fn master_key(config: &Config) -> Result<MasterKey, StartError> {
     if let Some(text) = &config.master_key {
         return Ok(MasterKey::parse(text.expose())?);
     }

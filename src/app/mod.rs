@@ -99,6 +99,9 @@ pub enum StartError {
     Thread(String),
 }
 
+/// What the key is for that seals what models thought.
+const REASONING: &str = "reasoning";
+
 /// A running app.
 pub struct Running {
     address: SocketAddr,
@@ -119,7 +122,9 @@ pub async fn start(config: Config, mode: Mode, clock: Arc<dyn Clock>) -> Result<
     let listener = listen(config.listen)?;
     let admin_listener = config.admin_listen.map(listen).transpose()?;
     let catalogue = Arc::new(boot::catalogue(&config)?);
-    let (store, store_arbiter, contents) = boot::store(&config).await?;
+    let master_key = boot::master_key(&config)?;
+    let reasoning_key = master_key.derive(REASONING);
+    let (store, store_arbiter, contents) = boot::store(&config, master_key).await?;
     let admin_key = boot::admin_key(&config)?;
     let published = Published::default();
     let upstream = UpstreamSettings::with_web_roots(config.limits.connect_timeout);
@@ -153,7 +158,7 @@ pub async fn start(config: Config, mode: Mode, clock: Arc<dyn Clock>) -> Result<
         catalogue,
         clock,
         drain: Arc::clone(&drain),
-        settings: Arc::new(door_settings(&config, admin_listener.as_ref())),
+        settings: Arc::new(door_settings(&config, admin_listener.as_ref(), reasoning_key)),
         effective: Arc::new(config.effective.clone()),
     };
     let (address, admin_address) = (address_of(&listener)?, admin_listener.as_ref().map(address_of).transpose()?);
@@ -184,7 +189,7 @@ fn address_of(listener: &TcpListener) -> Result<SocketAddr, StartError> {
     listener.local_addr().map_err(|error| StartError::Thread(error.to_string()))
 }
 
-fn door_settings(config: &Config, admin: Option<&TcpListener>) -> DoorSettings {
+fn door_settings(config: &Config, admin: Option<&TcpListener>, reasoning_key: Secret<[u8; 32]>) -> DoorSettings {
     let limits = &config.limits;
     DoorSettings {
         body_bytes_max: limits.body_bytes_max,
@@ -196,6 +201,7 @@ fn door_settings(config: &Config, admin: Option<&TcpListener>) -> DoorSettings {
         hosts: config.hosts.clone(),
         admin_remote: config.admin_remote,
         admin_address: admin.and_then(|listener| listener.local_addr().ok()),
+        reasoning_key,
     }
 }
 

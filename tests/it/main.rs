@@ -22,4 +22,5 @@ mod secrets;
 mod shutdown;
 mod streaming;
 mod support;
+mod translated;
 mod upstream_errors;

@@ -93,7 +93,7 @@ impl Journey {
         loop {
             let ask = Acquire {
                 wanted: incoming.wanted.clone(),
-                dialects: upstream_dialects(incoming.dialect),
+                dialects: upstream_dialects(incoming.dialect, incoming.kind),
                 pools: pools(incoming),
                 conversation: incoming.conversation,
                 client: incoming.scope.client,
@@ -253,12 +253,13 @@ pub(super) fn unsupported(model: &str) -> ApiError {
 
 /// Says that a model is there, but not for this route, and which route has it.
 fn other_dialect(incoming: &Incoming, model: &ModelName) -> ApiError {
-    let routes = match crate::domain::model::Provider::of_name(model.as_str()) {
-        Some(crate::domain::model::Provider::Anthropic) => "POST /v1/messages or /v1/chat/completions",
-        _ if incoming.dialect == crate::domain::model::Dialect::ChatCompletions => "POST /v1/responses",
-        _ => "POST /v1/responses (some GPT models also: /v1/chat/completions)",
+    let dialect = incoming.dialect;
+    let routes = if dialect == crate::domain::model::Dialect::ChatCompletions {
+        "POST /v1/responses or /v1/messages"
+    } else {
+        "POST /v1/chat/completions"
     };
-    let message = format!("model `{model}` is not translated to {} yet; use {routes} for it", incoming.dialect);
+    let message = format!("model `{model}` is not translated to {dialect} yet; use {routes} for it");
     ApiError::BadRequest { message, param: Some("model".to_owned()) }
 }
 
