@@ -23,4 +23,5 @@ pub mod reasoning;
 pub mod repair;
 mod schema;
 pub mod sse;
+pub mod tokens;
 pub mod translate;
