@@ -24,4 +24,5 @@ pub mod reasoning;
 pub mod repair;
 mod schema;
 pub mod sse;
+pub mod tokens;
 pub mod translate;

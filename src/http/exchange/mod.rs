@@ -114,7 +114,7 @@ async fn answer(
     let incoming = Incoming { id, dialect, kind, body, peek, wanted, scope, conversation, passed, deadline };
     match kind {
         Kind::Answer => travel(door, incoming, open).await,
-        Kind::TokenCount => count::tokens(door, incoming, open).await,
+        Kind::TokenCount => count::answer(door, incoming, open).await,
     }
 }
 
