@@ -6,12 +6,14 @@
 
 mod actor;
 pub(crate) mod api;
+mod bell;
 mod blocks;
 mod broker;
 mod checkup;
 mod credentials;
 mod exchange;
 mod exchanger;
+mod gauge;
 pub(crate) mod lease;
 pub(crate) mod login;
 mod minting;

@@ -64,6 +64,12 @@ layer! {
     model: String,
     /// `family` or `off`.
     model_fallback: String,
+    /// `balanced`, `round-robin`, `fill-first` or `random`.
+    strategy: String,
+    /// Requests that may wait for an account on one worker.
+    queue_max: u64,
+    /// Seconds that they may wait.
+    queue_timeout_s: u64,
     /// A file that adds to the model catalogue.
     models_file: PathBuf,
     /// Seconds to wait for a connection.
@@ -89,6 +95,17 @@ layer! {
     /// An account to add at start.
     #[serde(deserialize_with = "secret")] #[serde(default)]
     gitlab_personal_access_token: Secret<String>,
+    /// Id of the OAuth application that is registered at the instance.
+    gitlab_oauth_client_id: String,
+    /// Its secret, if it is a confidential one.
+    #[serde(deserialize_with = "secret")] #[serde(default)]
+    gitlab_oauth_client_secret: Secret<String>,
+    /// Port of the address on this machine that a browser is sent back to.
+    gitlab_oauth_redirect_port: u64,
+    /// Path of that address.
+    gitlab_oauth_redirect_path: String,
+    /// What a login asks for, separated by spaces.
+    gitlab_oauth_scopes: String,
 }
 
 fn secret<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Secret<String>>, D::Error> {
@@ -129,7 +146,7 @@ pub(super) fn from_environment(variable: impl Fn(&str) -> Option<String>) -> Res
 }
 
 fn typed(name: &str, text: String) -> toml::Value {
-    let is_number = name.ends_with("_s") || name.ends_with("_max") || name == "workers";
+    let is_number = name.ends_with("_s") || name.ends_with("_max") || name.ends_with("_port") || name == "workers";
     match name {
         "client_keys" | "allowed_hosts" => {
             toml::Value::Array(text.split(',').map(|one| toml::Value::from(one.trim())).collect())

@@ -4,6 +4,7 @@
 //! What comes out of here is valid; no room below parses a setting.
 
 mod layer;
+mod oauth;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -11,12 +12,15 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::json;
+use url::Url;
 
 pub use layer::Layer;
+pub use oauth::{OAuth, is_path as is_redirect_path, redirect_uri};
 
 use crate::domain::endpoint::{EndpointError, GatewayUrl, InstanceUrl};
 use crate::domain::model::ModelName;
 use crate::domain::secret::Secret;
+use crate::domain::strategy::Strategy;
 
 /// Where the server listens unless told otherwise: this machine only.
 const LISTEN_DEFAULT: &str = "127.0.0.1:8080";
@@ -26,6 +30,8 @@ const KEY_CHARS_MIN: usize = 16;
 const BODY_BYTES_LIMIT: u64 = 256 * 1024 * 1024;
 /// Longest time that any timeout may be set to, in seconds: a day.
 const TIMEOUT_S_MAX: u64 = 24 * 60 * 60;
+/// Each request that waits holds its body in memory.
+const QUEUE_LIMIT: u64 = 10_000;
 /// More workers than this help nobody.
 const WORKERS_MAX: u64 = 256;
 
@@ -93,6 +99,10 @@ pub struct Limits {
     pub drain: Duration,
     /// Largest request body, in bytes.
     pub body_bytes_max: usize,
+    /// Requests that may wait for an account on one worker; 0: none.
+    pub queue_max: usize,
+    /// Longest time that they wait.
+    pub queue_timeout: Duration,
 }
 
 /// GitLab, as the environment describes it.
@@ -104,6 +114,8 @@ pub struct GitLab {
     pub gateway_url: Option<GatewayUrl>,
     /// An account that `serve` adds at its start.
     pub personal_access_token: Option<Secret<String>>,
+    /// How its users log in with a browser or a device code.
+    pub oauth: OAuth,
 }
 
 /// Checked settings.
@@ -117,6 +129,8 @@ pub struct Config {
     pub admin_remote: bool,
     /// Hosts, in lower case without a port, that an admin request's `Host` may name.
     pub hosts: Vec<String>,
+    /// The address under which others reach the server, without a trailing slash.
+    pub public_url: Option<String>,
     /// Where state lives.
     pub data_dir: PathBuf,
     /// What to log.
@@ -135,6 +149,8 @@ pub struct Config {
     pub model: Option<ModelName>,
     /// What serves for a model that a gateway refuses.
     pub model_fallback: ModelFallback,
+    /// How an account is chosen among those that could serve alike.
+    pub strategy: Strategy,
     /// A file that adds to the model catalogue.
     pub models_file: Option<PathBuf>,
     /// Limits of requests.
@@ -177,6 +193,7 @@ impl Config {
             admin_listen,
             admin_remote: layer.admin_remote.unwrap_or(false),
             hosts: hosts(layer, listen, admin_listen)?,
+            public_url: layer.public_url.as_deref().map(public_url).transpose()?.map(|url| normal_form(&url)),
             data_dir: layer.data_dir.clone().map_or_else(default_data_dir, Ok)?,
             log: layer.log.clone(),
             log_json: log_format(layer.log_format.as_deref())?,
@@ -186,6 +203,7 @@ impl Config {
             workers: within("workers", layer.workers, cores as u64, 1, WORKERS_MAX)?,
             model: layer.model.as_deref().map(model).transpose()?,
             model_fallback: fallback(layer.model_fallback.as_deref())?,
+            strategy: layer.strategy.as_deref().map_or(Ok(Strategy::default()), |text| parsed("strategy", text))?,
             models_file: layer.models_file.clone(),
             limits: limits(layer)?,
             gitlab: gitlab(layer)?,
@@ -205,6 +223,7 @@ impl Config {
             "admin_listen": self.admin_listen,
             "admin_remote": self.admin_remote,
             "hosts": self.hosts,
+            "public_url": self.public_url,
             "data_dir": self.data_dir,
             "log": self.log,
             "log_format": if self.log_json { "json" } else { "text" },
@@ -214,6 +233,7 @@ impl Config {
             "workers": self.workers,
             "model": self.model,
             "model_fallback": if self.model_fallback == ModelFallback::Family { "family" } else { "off" },
+            "strategy": self.strategy.as_str(),
             "models_file": self.models_file,
             "connect_timeout_s": seconds(limits.connect_timeout),
             "head_timeout_stream_s": seconds(limits.head_timeout_stream),
@@ -223,9 +243,16 @@ impl Config {
             "heartbeat_s": seconds(limits.heartbeat),
             "drain_s": seconds(limits.drain),
             "body_bytes_max": limits.body_bytes_max,
+            "queue_max": limits.queue_max,
+            "queue_timeout_s": seconds(limits.queue_timeout),
             "gitlab_base_url": self.gitlab.base_url,
             "gitlab_ai_gateway_url": self.gitlab.gateway_url,
             "gitlab_personal_access_token": self.gitlab.personal_access_token.as_ref().map(|_| "***"),
+            "gitlab_oauth_client_id": self.gitlab.oauth.client_id,
+            "gitlab_oauth_client_secret": self.gitlab.oauth.client_secret.as_ref().map(|_| "***"),
+            "gitlab_oauth_redirect_port": self.gitlab.oauth.redirect_port,
+            "gitlab_oauth_redirect_path": self.gitlab.oauth.redirect_path,
+            "gitlab_oauth_scopes": self.gitlab.oauth.scopes.join(" "),
         })
     }
 }
@@ -256,6 +283,8 @@ fn limits(layer: &Layer) -> Result<Limits, ConfigError> {
         heartbeat: time("heartbeat_s", layer.heartbeat_s, 10)?,
         drain: time("drain_s", layer.drain_s, 30)?,
         body_bytes_max: within("body_bytes_max", layer.body_bytes_max, 32 * 1024 * 1024, 1_024, BODY_BYTES_LIMIT)?,
+        queue_max: within("queue_max", layer.queue_max, 64, 0, QUEUE_LIMIT)?,
+        queue_timeout: time("queue_timeout_s", layer.queue_timeout_s, 30)?,
     })
 }
 
@@ -267,6 +296,7 @@ fn gitlab(layer: &Layer) -> Result<GitLab, ConfigError> {
         base_url: base_url.map_err(wrong("gitlab_base_url"))?.unwrap_or_else(InstanceUrl::gitlab_com),
         gateway_url: gateway_url.map_err(wrong("gitlab_ai_gateway_url"))?,
         personal_access_token: layer.gitlab_personal_access_token.clone(),
+        oauth: oauth::check(layer)?,
     })
 }
 
@@ -274,11 +304,27 @@ fn gitlab(layer: &Layer) -> Result<GitLab, ConfigError> {
 fn hosts(layer: &Layer, listen: SocketAddr, admin: Option<SocketAddr>) -> Result<Vec<String>, ConfigError> {
     let mut hosts: Vec<String> = [Some(listen), admin].into_iter().flatten().map(|at| at.ip().to_string()).collect();
     if let Some(text) = &layer.public_url {
-        let url = url::Url::parse(text).map_err(|error| value("public_url", error))?;
-        hosts.extend(url.host_str().map(str::to_ascii_lowercase));
+        hosts.extend(public_url(text)?.host_str().map(str::to_ascii_lowercase));
     }
     hosts.extend(layer.allowed_hosts.iter().flatten().map(|host| host.trim().to_ascii_lowercase()));
     Ok(hosts)
+}
+
+/// Parses the public address. Sign-ins are sent back there, so it must be one that a browser can take apart from its path.
+fn public_url(text: &str) -> Result<Url, ConfigError> {
+    let url = Url::parse(text).map_err(|error| value("public_url", error))?;
+    let plain = url.username().is_empty() && url.password().is_none();
+    if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
+        return Err(value("public_url", "must start with https:// or http:// and name a host"));
+    }
+    if !plain || url.query().is_some() || url.fragment().is_some() {
+        return Err(value("public_url", "must not contain a user name, a password, a query or a fragment"));
+    }
+    Ok(url)
+}
+
+fn normal_form(url: &Url) -> String {
+    url.as_str().trim_end_matches('/').to_owned()
 }
 
 fn model(text: &str) -> Result<ModelName, ConfigError> {

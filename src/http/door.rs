@@ -9,9 +9,11 @@ use actix::Addr;
 use rand::rngs::StdRng;
 
 use crate::access::Access;
+use crate::account::login::LoginsActor;
 use crate::account::registry::{Published, RegistryActor};
 use crate::domain::catalogue::Catalogue;
 use crate::domain::id::RequestId;
+use crate::domain::secret::Secret;
 use crate::domain::time::{Clock, Timestamp};
 use crate::gitlab::upstream::Upstream;
 use crate::http::drain::Drain;
@@ -38,12 +40,15 @@ pub(crate) struct DoorSettings {
     pub(crate) admin_remote: bool,
     /// Where operators may come from other machines, if there is a listener for them.
     pub(crate) admin_address: Option<SocketAddr>,
+    /// Seals what a model thought, for clients of another dialect to keep.
+    pub(crate) reasoning_key: Secret<[u8; 32]>,
 }
 
 /// What every worker's door is built from.
 #[derive(Clone)]
 pub(crate) struct DoorParts {
     pub(crate) registry: Addr<RegistryActor>,
+    pub(crate) logins: Addr<LoginsActor>,
     pub(crate) published: Published,
     pub(crate) access: Arc<Access>,
     pub(crate) catalogue: Arc<Catalogue>,

@@ -3,13 +3,16 @@
 #![expect(unreachable_pub, clippy::expect_used, clippy::panic, reason = "tests say what they are in their names")]
 
 mod admin_api;
+mod affinity;
 mod architecture;
 mod bad_input;
 mod cancellation;
 mod cli;
 mod clients;
 mod first_light;
+mod login;
 mod model_names;
+mod queue;
 mod renewal;
 mod restart;
 mod routes;
@@ -19,4 +22,5 @@ mod secrets;
 mod shutdown;
 mod streaming;
 mod support;
+mod translated;
 mod upstream_errors;

@@ -92,12 +92,14 @@ impl AccountActor {
         }
     }
 
-    /// Takes over a login that is stored, with the grant that it minted.
-    pub(super) fn logged_in(&mut self, mint: &Mint, ctx: &mut Context<Self>) {
+    /// Takes over a login that is stored, with what its first mint came to.
+    pub(super) fn logged_in(&mut self, mint: Result<Mint, CallError>, ctx: &mut Context<Self>) {
         let terms = Terms::of(&self.record.credential, self.record.credential_generation);
-        // A grant that cannot be sent is an answer that is not the API's; the check of the login has refused it already.
-        let Some(grant) = self.adopt(mint, ctx) else { return };
-        self.event(Event::LoggedIn(terms, grant), ctx);
+        let grant = mint.map_err(|error| error.fault).and_then(|mint| self.adopt(&mint, ctx).ok_or_else(unsendable));
+        match grant {
+            Ok(grant) => self.event(Event::LoggedIn(terms, grant), ctx),
+            Err(fault) => self.event(Event::LoggedInWithoutGrant(terms, fault), ctx),
+        }
     }
 
     /// Stores a minted grant beside, and returns it ready for use; `None` if it cannot be sent.
@@ -154,7 +156,7 @@ impl AccountActor {
         );
     }
 
-    fn store_settings(&self, ctx: &mut Context<Self>) {
+    pub(super) fn store_settings(&self, ctx: &mut Context<Self>) {
         let account = self.record.id.clone();
         let saving = self.office.store.send(PutSettings(self.record.clone()));
         ctx.spawn(

@@ -28,6 +28,7 @@ impl AccountActor {
             trouble: self.state.trouble().cloned(),
             block: self.state.block().cloned(),
             models: Arc::clone(self.state.models()),
+            hinted: false,
             current_model: self.current_model(),
             gauge: Arc::clone(&self.gauge),
             desk: Some(Desk { news: address.clone().recipient(), renew: address.recipient() }),

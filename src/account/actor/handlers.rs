@@ -17,7 +17,7 @@ use crate::account::view::TestReport;
 use crate::domain::fault::Reason;
 use crate::domain::id::Generation;
 use crate::gitlab::rest::Session;
-use crate::store::{PutAccount, StoreError};
+use crate::store::{Credential, DeleteLogin, StoreError};
 
 impl Handler<RequestNews> for AccountActor {
     type Result = ();
@@ -144,7 +144,10 @@ impl Handler<Exchanged> for AccountActor {
 impl Handler<Relogin> for AccountActor {
     type Result = ResponseActFuture<Self, Result<(), StoreError>>;
 
-    fn handle(&mut self, login: Relogin, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, login: Relogin, ctx: &mut Self::Context) -> Self::Result {
+        if is_older(&login.credential, &self.record.credential) {
+            return self.overtaken(login, ctx);
+        }
         let mut record = self.record.clone();
         record.credential = login.credential;
         // Not the next number but the one after: an exchange of the old pair that runs somewhere may take the next, and
@@ -153,7 +156,7 @@ impl Handler<Relogin> for AccountActor {
         record.exchange_begun_at = None;
         record.username = login.username;
         login.given.apply(&mut record);
-        let saving = self.office.store.send(PutAccount(record.clone()));
+        let saving = self.office.save(record.clone(), login.login);
         // Stored first: a token that only memory knows would be lost with the process.
         let saved = saving.into_actor(self).map(move |result, actor, ctx| {
             match result {
@@ -162,10 +165,37 @@ impl Handler<Relogin> for AccountActor {
                 Err(_) => return Err(StoreError::NoSuchAccount(record.id)),
             }
             actor.record = record;
-            actor.logged_in(&login.mint, ctx);
+            actor.logged_in(login.mint, ctx);
             Ok(())
         });
         Box::pin(saved)
+    }
+}
+
+impl AccountActor {
+    /// Takes over the settings of a login that a newer one has overtaken, and forgets the rest of it.
+    fn overtaken(
+        &mut self,
+        login: Relogin,
+        ctx: &mut actix::Context<Self>,
+    ) -> ResponseActFuture<Self, Result<(), StoreError>> {
+        self.record.username = login.username;
+        login.given.apply(&mut self.record);
+        self.store_settings(ctx);
+        let Some(stored) = login.login else { return Box::pin(actix::fut::ready(Ok(()))) };
+        let (forgetting, account) = (self.office.store.send(DeleteLogin(stored)), self.record.id.clone());
+        let forgotten = async move { forgetting.await.unwrap_or(Err(StoreError::NoSuchAccount(account))) };
+        Box::pin(forgotten.into_actor(self))
+    }
+}
+
+/// Returns whether `new` is from before `present`: a login that could not be completed for a while may be overtaken.
+fn is_older(new: &Credential, present: &Credential) -> bool {
+    match (new, present) {
+        (Credential::OAuth { pair: new, .. }, Credential::OAuth { pair: present, .. }) => {
+            new.obtained_at < present.obtained_at
+        }
+        (Credential::OAuth { .. } | Credential::PersonalAccessToken { .. }, _) => false,
     }
 }
 

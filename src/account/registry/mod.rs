@@ -1,7 +1,7 @@
 //! The keeper of the accounts: starts, stops and restarts their actors, and is the sole writer of the published table.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use actix::{
@@ -19,7 +19,7 @@ use crate::account::broker::BrokerActor;
 use crate::account::exchanger::ExchangerActor;
 pub(crate) use crate::account::exchanger::Finish;
 use crate::account::lease::Gauge;
-use crate::account::login::{self, Checked, LoginError, NewAccount, probe_model};
+use crate::account::login::{self, Arrival, LoginError, NewAccount, probe_model};
 use crate::account::shared_health::Refused;
 use crate::domain::catalogue::Catalogue;
 use crate::domain::endpoint::GatewayUrl;
@@ -27,7 +27,7 @@ use crate::domain::id::AccountId;
 use crate::domain::model::ModelName;
 use crate::domain::time::Clock;
 use crate::gitlab::upstream::Upstream;
-use crate::store::{AccountRecord, Contents, DeleteAccount, Load, PutAccount, StoreActor, StoreError};
+use crate::store::{AccountRecord, Contents, DeleteAccount, Load, StoreActor, StoreError};
 
 /// Where the table is published and read.
 pub(crate) type Published = Arc<ArcSwap<Table>>;
@@ -57,6 +57,9 @@ pub(crate) struct RegistryActor {
     published: Published,
     refused: Arc<Refused>,
     entries: BTreeMap<AccountId, Entry>,
+    /// Gauges of accounts that were removed, for as long as a request is in flight on one: it still counts if the account
+    /// is added again.
+    leaving: BTreeMap<AccountId, Weak<Gauge>>,
     /// Accounts that are being stored for the first time, and further logins of theirs that wait for that.
     enrolling: BTreeMap<AccountId, Vec<oneshot::Sender<()>>>,
     contents: Option<Contents>,
@@ -77,6 +80,11 @@ struct Entry {
 #[derive(Debug, Message)]
 #[rtype(result = "Result<AccountId, LoginError>")]
 pub(crate) struct AddAccount(pub(crate) NewAccount);
+
+/// Adds the account of a user who has logged in, or gives a known one the new credential. It is stored before the answer.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<AccountId, LoginError>")]
+pub(crate) struct Admit(pub(crate) Box<Arrival>);
 
 /// Stops routing to an account at once, lets its requests finish, and forgets it; `false` if it is not known.
 #[derive(Debug, Message)]
@@ -136,6 +144,7 @@ impl RegistryActor {
                 published: parts.published,
                 refused: Arc::default(),
                 entries: BTreeMap::new(),
+                leaving: BTreeMap::new(),
                 enrolling: BTreeMap::new(),
                 contents: Some(parts.contents),
                 publishing: false,
@@ -153,7 +162,8 @@ impl RegistryActor {
         furnish: impl FnOnce(AccountRecord, Office, Arc<Gauge>) -> AccountActor,
     ) {
         let id = record.id.clone();
-        let gauge = self.entries.get(&id).map(|entry| Arc::clone(&entry.gauge)).unwrap_or_default();
+        let leaving = self.leaving.remove(&id).and_then(|gauge| gauge.upgrade());
+        let gauge = self.entries.get(&id).map(|entry| Arc::clone(&entry.gauge)).or(leaving).unwrap_or_default();
         let address = furnish(record, self.office.clone(), Arc::clone(&gauge)).start();
         self.entries.insert(id, Entry { address, gauge, snapshot: None });
     }
@@ -169,7 +179,9 @@ impl RegistryActor {
     fn publish(&mut self) {
         self.publishing = false;
         let accounts = self.entries.values().filter_map(|entry| entry.snapshot.clone()).collect();
-        self.published.store(Arc::new(Table { accounts, refused: Arc::clone(&self.refused) }));
+        let bell = Arc::clone(&self.published.load().bell);
+        self.published.store(Arc::new(Table { accounts, refused: Arc::clone(&self.refused), bell: Arc::clone(&bell) }));
+        bell.ring();
         // Who has left needs no answer.
         self.waiting.drain(..).for_each(|waiter| waiter.send(()).unwrap_or_default());
         if self.is_settled() {
@@ -215,28 +227,22 @@ impl RegistryActor {
         }
     }
 
-    /// Stores and starts an account that passed its checks, or hands a known one its new token.
+    /// Stores and starts an account, or hands a known one its new credential.
     ///
     /// Of several logins of one account at the same time, the first adds it and the others find it known.
-    fn admit(&mut self, new: NewAccount, checked: Checked) -> ResponseActFuture<Self, Result<AccountId, LoginError>> {
-        let record = checked.record(&new, self.office.clock.now());
-        let id = record.id.clone();
+    fn admit(&mut self, arrival: Arrival) -> ResponseActFuture<Self, Result<AccountId, LoginError>> {
+        let id = arrival.account();
         if let Some(waiting) = self.enrolling.get_mut(&id) {
             let (waiter, enrolled) = oneshot::channel();
             waiting.push(waiter);
-            return Box::pin(enrolled.into_actor(self).then(|_, actor, _| actor.admit(new, checked)));
+            return Box::pin(enrolled.into_actor(self).then(|_, actor, _| actor.admit(arrival)));
         }
-        let Some(entry) = self.entries.get(&id) else { return self.enrol(record, checked) };
-        if !new.renew {
+        let Some(entry) = self.entries.get(&id) else { return self.enrol(arrival) };
+        if !arrival.renew {
             return Box::pin(fut::ready(Err(LoginError::Known(id))));
         }
-        let relogin = Relogin {
-            credential: checked.credential(&new),
-            username: checked.identity.username,
-            given: new.given.clone(),
-            mint: checked.mint,
-        };
-        let asked = entry.address.send(relogin).into_actor(self);
+        let Arrival { username, credential, given, mint, login, .. } = arrival;
+        let asked = entry.address.send(Relogin { credential, username, given, mint, login }).into_actor(self);
         Box::pin(asked.map(move |result, _, _| match result {
             Ok(Ok(())) => Ok(id),
             Ok(Err(error)) => Err(LoginError::Store(error)),
@@ -244,14 +250,12 @@ impl RegistryActor {
         }))
     }
 
-    fn enrol(
-        &mut self,
-        record: AccountRecord,
-        checked: Checked,
-    ) -> ResponseActFuture<Self, Result<AccountId, LoginError>> {
+    fn enrol(&mut self, arrival: Arrival) -> ResponseActFuture<Self, Result<AccountId, LoginError>> {
+        let record = arrival.record(self.office.clock.now());
+        let Arrival { mint, login, .. } = arrival;
         let id = record.id.clone();
         self.enrolling.insert(id.clone(), Vec::new());
-        let saving = self.office.store.send(PutAccount(record.clone())).into_actor(self);
+        let saving = self.office.save(record.clone(), login).into_actor(self);
         Box::pin(saving.map(move |result, actor, _| {
             // Dropped, they wake those that wait.
             drop(actor.enrolling.remove(&id));
@@ -262,7 +266,7 @@ impl RegistryActor {
             }
             info!(account.id = %id, "account `{id}` was added");
             actor.start_account(record, |record, office, gauge| {
-                AccountActor::new(office, record, Stored::default(), gauge).with_first_grant(checked.mint)
+                AccountActor::new(office, record, Stored::default(), gauge).with_first_mint(mint)
             });
             Ok(id)
         }))
@@ -336,9 +340,17 @@ impl Handler<AddAccount> for RegistryActor {
             (new, checked)
         };
         Box::pin(checking.into_actor(self).then(|(new, checked), actor, _| match checked {
-            Ok(checked) => actor.admit(new, checked),
+            Ok(checked) => actor.admit(checked.arrival(new)),
             Err(error) => Box::pin(fut::ready(Err(error))),
         }))
+    }
+}
+
+impl Handler<Admit> for RegistryActor {
+    type Result = ResponseActFuture<Self, Result<AccountId, LoginError>>;
+
+    fn handle(&mut self, Admit(arrival): Admit, _: &mut Self::Context) -> Self::Result {
+        self.admit(*arrival)
     }
 }
 
@@ -348,6 +360,10 @@ impl Handler<RemoveAccount> for RegistryActor {
     fn handle(&mut self, RemoveAccount(id): RemoveAccount, _: &mut Self::Context) -> Self::Result {
         let removed = self.entries.remove(&id);
         let known = removed.is_some();
+        if let Some(entry) = &removed {
+            self.leaving.retain(|_, gauge| gauge.strong_count() > 0);
+            self.leaving.insert(id.clone(), Arc::downgrade(&entry.gauge));
+        }
         let retiring = removed.map(|entry| entry.address.send(Retire));
         if known {
             self.publish();

@@ -73,6 +73,8 @@ pub(crate) enum Event {
     Exchanged(Generation, Ended),
     /// A person logged in anew, which minted a grant.
     LoggedIn(Terms, Arc<Grant>),
+    /// A new login is stored, but its first mint failed.
+    LoggedInWithoutGrant(Terms, Fault),
     /// A request came to its end.
     Succeeded(ModelName),
     /// A request failed.
@@ -207,7 +209,8 @@ impl State {
             }
             Event::Unsaved(of, block) => self.unsaved(of, block),
             Event::Exchanged(of, end) => self.ended(of, Voice::Exchanging, now, |state| state.exchanged(end, now, rng)),
-            Event::LoggedIn(terms, grant) => self.logged_in(terms, grant, now, rng),
+            Event::LoggedIn(terms, grant) => self.logged_in(terms, Ok(grant), now, rng),
+            Event::LoggedInWithoutGrant(terms, fault) => self.logged_in(terms, Err(fault), now, rng),
             Event::Succeeded(model) => self.succeeded(&model),
             Event::Failed { generation, model, fault } => self.failed(generation, model, &fault, now, rng),
             Event::Discovered(by) => self.discovered(by),
@@ -400,7 +403,13 @@ impl State {
         vec![Effect::Publish, Effect::Remember]
     }
 
-    fn logged_in(&mut self, terms: Terms, grant: Arc<Grant>, now: Timestamp, rng: &mut impl Rng) -> Vec<Effect> {
+    fn logged_in(
+        &mut self,
+        terms: Terms,
+        grant: Result<Arc<Grant>, Fault>,
+        now: Timestamp,
+        rng: &mut impl Rng,
+    ) -> Vec<Effect> {
         self.credentials = Credentials::new(terms, false, now, rng);
         // Whatever was being said was said with the old login; its end will change nothing.
         (self.voice, self.listing) = (Voice::Silent, false);
@@ -408,7 +417,10 @@ impl State {
         self.discover_at = now;
         // The login minted it, within the same limit of GitLab's.
         self.count_mint(now);
-        let mut effects = self.minted(grant, now, rng);
+        let mut effects = match grant {
+            Ok(grant) => self.minted(grant, now, rng),
+            Err(fault) => self.mint_failed(&fault, now, rng),
+        };
         effects.push(Effect::Remember);
         effects.extend(self.pursue(now));
         effects

@@ -4,7 +4,7 @@ use actix_web::HttpResponse;
 use utoipa::OpenApi;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 
-use crate::http::admin::{accounts, models, status};
+use crate::http::admin::{accounts, logins, models, status};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -16,6 +16,10 @@ use crate::http::admin::{accounts, models, status};
         accounts::remove,
         accounts::refresh,
         accounts::test,
+        logins::list,
+        logins::begin,
+        logins::show,
+        logins::answer,
         models::models,
         status::status,
         status::config

@@ -27,7 +27,6 @@ async fn wrong_usage_ends_with_2() {
     let cases: &[&[&str]] = &[
         &[],
         &["nonsense"],
-        &["login"],
         &["accounts"],
         &["accounts", "show"],
         &["serve", "--port", "1"],
@@ -46,7 +45,15 @@ async fn wrong_usage_ends_with_2() {
 async fn there_is_no_flag_for_a_secret() {
     let machine = Machine::new();
     // A value on the command line can be read by every user of the machine.
-    for flag in ["--token", "--personal-access-token", "--password", "--admin-key", "--master-key", "--client-key"] {
+    for flag in [
+        "--token",
+        "--personal-access-token",
+        "--password",
+        "--admin-key",
+        "--master-key",
+        "--client-key",
+        "--client-secret",
+    ] {
         for command in ["login", "serve", "accounts", "status"] {
             assert_eq!(machine.run(&[command, flag, "secret"]).await.code, Some(2), "{command} {flag}");
         }
@@ -62,6 +69,7 @@ async fn settings_are_shown_masked_with_or_without_json() {
         ("DUOPOOL_ADMIN_KEY", "admin-key-0123456789"),
         ("DUOPOOL_CLIENT_KEYS", "client-key-0123456789,client-key-9876543210"),
         ("GITLAB_PERSONAL_ACCESS_TOKEN", "glpat-0123456789abcdef"),
+        ("GITLAB_OAUTH_CLIENT_SECRET", "gloas-0123456789abcdef"),
     ];
     for (name, value) in secrets {
         machine.set(name, value);
