@@ -29,7 +29,7 @@ impl Handler<Turn> for Desk {
     type Result = ();
 
     fn handle(&mut self, Turn(turn): Turn, _: &mut Context<Self>) {
-        self.turns.unbounded_send(turn.ok().expect("a turn")).expect("somebody listens");
+        self.turns.unbounded_send(turn.unwrap_or_else(|block| panic!("no turn: {block:?}"))).expect("somebody listens");
     }
 }
 

@@ -21,7 +21,7 @@ pub(super) fn terms_of(number: u64, at: Timestamp) -> Terms {
 
 /// An account with pair 1, of [`NOW`], that minted grant 1.
 fn oauth(rng: &mut StdRng) -> State {
-    let credentials = Credentials::new(terms_of(1, NOW), false, NOW, rng);
+    let credentials = Credentials::new(&terms_of(1, NOW), false, NOW, rng);
     let mut state = State::new(credentials, (Generation::default(), None), Memory::default(), NOW, rng);
     assert_eq!(act(&mut state, Event::Tick, NOW, rng), [Effect::Mint, Effect::Publish]);
     act(&mut state, Event::Minted(generation(1), grant(1, NOW + HOUR)), NOW, rng);
@@ -244,7 +244,7 @@ fn a_mint_counts_when_its_turn_comes_and_also_after_a_restart() {
     let bytes = serde_json::to_vec(&state.memory()).unwrap();
     let memory = || serde_json::from_slice(&bytes).unwrap();
     for now in [NOW + MINUTE, NOW - HOUR] {
-        let credentials = Credentials::new(terms(), false, now, rng);
+        let credentials = Credentials::new(&terms(), false, now, rng);
         let mut again = State::new(credentials, (Generation::default(), None), memory(), now, rng);
         assert!(!act(&mut again, Event::RenewalWanted(None), now, rng).contains(&Effect::Mint), "{now}");
         assert!(act(&mut again, Event::RenewalWanted(None), now + 5 * MINUTE, rng).contains(&Effect::Mint), "{now}");
