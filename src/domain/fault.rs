@@ -56,6 +56,8 @@ pub enum Reason {
     /// GitLab refused a refresh token, which may be lag of its databases.
     RenewalRefused,
     /// As before, after an exchange whose answer never came: GitLab may have handed out a pair that nobody got.
+    RenewalUncertain,
+    /// As before, and refused to the end: the pair that replaced this one is lost.
     RenewalInterrupted,
     /// The login came without a refresh token, and its access token has ended.
     LoginNotRenewable,
@@ -132,6 +134,10 @@ impl Reason {
             Self::TokenRevoked => "the token was revoked",
             Self::TokenTooNew => "GitLab does not know the new access token yet",
             Self::RenewalRefused => "GitLab refused the refresh token, as it does for minutes when its databases lag",
+            Self::RenewalUncertain => {
+                "a renewal was interrupted before GitLab's answer arrived, and GitLab refuses the refresh token for now; \
+                 it is tried for a while, in case its databases lag"
+            }
             Self::RenewalInterrupted => {
                 "the renewal was interrupted and GitLab's answer never arrived; it no longer accepts the refresh token"
             }
@@ -245,6 +251,7 @@ impl Reason {
             Self::TooLong => "shorten the conversation, or choose a model with a larger context",
             Self::TokenTooNew
             | Self::RenewalRefused
+            | Self::RenewalUncertain
             | Self::InstanceThrottled
             | Self::InstanceError
             | Self::GrantRefused

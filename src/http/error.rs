@@ -205,6 +205,7 @@ fn class_of(reason: Reason) -> ErrorClass {
         | Reason::TokenRevoked
         | Reason::TokenTooNew
         | Reason::RenewalRefused
+        | Reason::RenewalUncertain
         | Reason::RenewalInterrupted
         | Reason::LoginNotRenewable
         | Reason::StoreFailed

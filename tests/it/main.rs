@@ -9,6 +9,7 @@ mod bad_input;
 mod cancellation;
 mod cli;
 mod clients;
+mod crash;
 mod first_light;
 mod login;
 mod model_names;

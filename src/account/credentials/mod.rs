@@ -416,7 +416,8 @@ impl Pair {
         self.lag = (self.lag + 1).min(LAG_WAITS.len() + 1);
         self.needs_login = self.needs_login || self.lag > LAG_WAITS.len();
         let reason = match (self.needs_login, self.doubt) {
-            (false, _) => Reason::RenewalRefused,
+            (false, false) => Reason::RenewalRefused,
+            (false, true) => Reason::RenewalUncertain,
             (true, false) => Reason::LoginEnded,
             (true, true) => Reason::RenewalInterrupted,
         };
