@@ -43,7 +43,7 @@ const HEAD_READ_MAX: Duration = Duration::from_secs(15);
 const LAST_WORDS: Duration = Duration::from_secs(3);
 /// Longest wait for logins that are exchanged or renewed: GitLab's answer may take 80 s, and a disk may have to be tried
 /// again.
-const FINISH_MAX: Duration = Duration::from_secs(120);
+const FINISH_MAX: Duration = Duration::from_mins(2);
 /// Longest wait for the store to write what it holds.
 const FLUSH_MAX: Duration = Duration::from_secs(5);
 
@@ -149,9 +149,8 @@ pub async fn start(config: Config, mode: Mode, clock: Arc<dyn Clock>) -> Result<
     }
     let drain = Arc::new(Drain::default());
     let pools: Arc<[String]> = Arc::new([POOL_DEFAULT.to_owned()]);
-    let stopping = registry.clone();
     let parts = DoorParts {
-        registry,
+        registry: registry.clone(),
         logins: logins.clone(),
         published,
         access: Arc::new(Access::new(&config.client_keys, &admin_key, pools)),
@@ -175,7 +174,7 @@ pub async fn start(config: Config, mode: Mode, clock: Arc<dyn Clock>) -> Result<
         drain_time: config.limits.drain,
         logins,
         store,
-        registry: stopping,
+        registry,
         arbiters: vec![control, store_arbiter],
         run_file,
     })
