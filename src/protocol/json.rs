@@ -61,7 +61,7 @@ pub(super) fn top_level_str<'a>(object: &'a [u8], key: &[u8]) -> Option<&'a [u8]
 }
 
 /// Splits after the quote that ends a string; `text` begins behind the opening one.
-fn split_string(text: &[u8]) -> Option<(&[u8], &[u8])> {
+pub(super) fn split_string(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let mut at = 0;
     loop {
         let found = at + memchr2(b'"', b'\\', text.get(at..)?)?;
@@ -70,6 +70,19 @@ fn split_string(text: &[u8]) -> Option<(&[u8], &[u8])> {
         }
         at = found + 2;
     }
+}
+
+/// Returns whether every backslash of a string begins an escape that JSON has.
+pub(super) fn has_valid_escapes(mut text: &[u8]) -> bool {
+    while let Some(at) = memchr::memchr(b'\\', text) {
+        let used = match text.get(at + 1) {
+            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => 2,
+            Some(b'u') if text.get(at + 2..at + 6).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit)) => 6,
+            Some(_) | None => return false,
+        };
+        text = &text[at + used..];
+    }
+    true
 }
 
 /// Returns what follows the value that `text` begins with: a comma or a closing bracket, or nothing of what is cut off.

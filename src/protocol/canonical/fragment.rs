@@ -30,6 +30,17 @@ impl<'a> Fragment<'a> {
         text.starts_with('"').then_some(Self::Literal(Literal(text)))
     }
 
+    /// Reads the JSON string that `json` begins with, and returns what follows it; `None` where it is none, or not a valid
+    /// one. Several times as fast as a parser, which stores what it reads.
+    pub(in crate::protocol) fn read(json: &'a [u8]) -> Option<(Self, &'a [u8])> {
+        let (inside, rest) = json::split_string(json.strip_prefix(b"\"")?)?;
+        if inside.iter().any(|byte| *byte < b' ') || !json::has_valid_escapes(inside) {
+            return None;
+        }
+        let text = std::str::from_utf8(&json[..inside.len() + 2]).ok()?;
+        Some((Self::Literal(Literal(text)), rest))
+    }
+
     /// Returns whether there is nothing in it.
     pub fn is_empty(&self) -> bool {
         match self {
@@ -131,6 +142,33 @@ mod tests {
         let mut out = Vec::new();
         fragment.write_json(&mut out);
         assert_eq!((out.as_slice(), &*fragment.text()), (&br#""a\ud83e""#[..], "a\u{fffd}"));
+    }
+
+    #[test]
+    fn a_string_is_read_off_its_beginning_exactly_where_a_parser_takes_it() {
+        for json in [
+            r#""plain""#,
+            r#""""#,
+            r#""caf\u00e9 \"\n\ud83e\/""#,
+            "\"caf\u{e9}\"",
+            r#""\\""#,
+            r#""\x""#,
+            r#""\u12""#,
+            r#""\u12g4""#,
+            "\"\n\"",
+            r#""open"#,
+            r#""open\""#,
+            "7",
+            "",
+        ] {
+            let parsed = serde_json::from_str::<Fragment<'_>>(json).ok();
+            let whole = format!("{json}, more");
+            match Fragment::read(whole.as_bytes()) {
+                Some((fragment, rest)) => assert_eq!((Some(fragment), rest), (parsed, &b", more"[..]), "{json}"),
+                None => assert_eq!(parsed, None, "{json}"),
+            }
+        }
+        assert!(Fragment::read(b"\"\xff\"").is_none());
     }
 
     #[test]

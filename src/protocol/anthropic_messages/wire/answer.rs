@@ -99,7 +99,7 @@ pub(in crate::protocol) struct BlockDelta<'a> {
 }
 
 /// What is added to a block: the members tell of which kind it is.
-#[derive(Deserialize)]
+#[derive(Debug, Default, PartialEq, Deserialize)]
 pub(in crate::protocol) struct DeltaWire<'a> {
     #[serde(borrow, default)]
     pub(in crate::protocol) text: Option<Fragment<'a>>,

@@ -9,7 +9,7 @@ use crate::protocol::anthropic_messages::decode::{malformed, stop_reason};
 use crate::protocol::anthropic_messages::wire::answer::{
     self as wire, BlockDelta, BlockStart, DeltaWire, MessageDelta, MessageStart, StartedBlock,
 };
-use crate::protocol::canonical::{AnswerError, CallKind, Delta, Opening, Piece, Proof, StopReason};
+use crate::protocol::canonical::{AnswerError, CallKind, Delta, Fragment, Opening, Piece, Proof, StopReason};
 use crate::protocol::json;
 use crate::protocol::sse::Event;
 
@@ -60,7 +60,11 @@ impl Reader {
         match name {
             b"content_block_delta" => {
                 self.must_have_started()?;
-                self.more(parsed::<BlockDelta<'_>>(data)?.delta, on_delta);
+                let delta = match scanned(data) {
+                    Some(delta) => delta,
+                    None => parsed::<BlockDelta<'_>>(data)?.delta,
+                };
+                self.more(delta, on_delta);
             }
             b"content_block_start" => {
                 self.must_have_started()?;
@@ -178,6 +182,26 @@ fn say(block: u32, piece: Piece<'_>, on_delta: &mut impl FnMut(Delta<'_>)) {
 /// Returns whether a JSON value is an object without members.
 fn is_empty_object(json: &str) -> bool {
     json.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).is_some_and(|inner| inner.trim().is_empty())
+}
+
+/// Reads a delta of the usual form, which is nearly every event there is, by looking at it only once; `None` leaves it to
+/// the parser, whatever it is.
+fn scanned(data: &[u8]) -> Option<DeltaWire<'_>> {
+    let delta = json::top_level(data, b"delta")?;
+    let rest = delta.strip_prefix(b"{\"type\":\"")?;
+    let kind = memchr::memchr(b'"', rest)?;
+    let (kind, rest) = rest.split_at(kind);
+    let (member, into): (&[u8], fn(Fragment<'_>) -> DeltaWire<'_>) = match kind {
+        b"text_delta" => (b"\",\"text\":", |text| DeltaWire { text: Some(text), ..DeltaWire::default() }),
+        b"input_json_delta" => {
+            (b"\",\"partial_json\":", |json| DeltaWire { partial_json: Some(json), ..DeltaWire::default() })
+        }
+        b"thinking_delta" => (b"\",\"thinking\":", |text| DeltaWire { thinking: Some(text), ..DeltaWire::default() }),
+        _ => return None,
+    };
+    let (fragment, rest) = Fragment::read(rest.strip_prefix(member)?)?;
+    let rest = rest.strip_prefix(b"}")?.trim_ascii_start().strip_prefix(b"}")?;
+    rest.trim_ascii_start().is_empty().then(|| into(fragment))
 }
 
 fn parsed<'a, T: Deserialize<'a>>(data: &'a [u8]) -> Result<T, AnswerError> {

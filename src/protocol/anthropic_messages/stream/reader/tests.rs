@@ -150,3 +150,31 @@ fn content_without_a_beginning_and_broken_json_are_malformed() {
     assert!(read_all(&[START, r#"{"type":"content_block_delta","delta":{"text":"a""#]).is_err());
     assert!(read_all(&[START, r#"{"type":"content_block_delta","delta":{"text":7}}"#]).is_err());
 }
+
+#[test]
+fn a_scanned_delta_is_what_the_parser_reads() {
+    let mut scans = 0;
+    for (delta, usual) in [
+        (r#"{"type":"text_delta","text":"caf\u00e9 \"x\"}"}"#, true),
+        (r#"{"type":"input_json_delta","partial_json":"{\"a\":[{"}"#, true),
+        (r#"{"type":"thinking_delta","thinking":""}"#, true),
+        (r#"{"type":"signature_delta","signature":"Eq"}"#, false),
+        (r#"{"text":"x","type":"text_delta"}"#, false),
+        (r#"{"type":"text_delta","text":"x","more":1}"#, false),
+        (r#"{"type":"text_delta","text":null}"#, false),
+        (r#"{"type": "text_delta","text":"x"}"#, false),
+        (r#"{"type":"text_delta","text":"\x"}"#, false),
+    ] {
+        let data = format!(r#"{{"type":"content_block_delta","index":0,"delta":{delta} }}   "#);
+        let scanned = scanned(data.as_bytes());
+        scans += usize::from(scanned.is_some());
+        assert_eq!(scanned.is_some(), usual, "{delta}");
+        if let Some(scanned) = scanned {
+            assert_eq!(scanned, parsed::<BlockDelta<'_>>(data.as_bytes()).unwrap().delta, "{delta}");
+        }
+        for cut in 0..data.trim_end().len() {
+            assert!(super::scanned(&data.as_bytes()[..cut]).is_none(), "{delta} cut at {cut}");
+        }
+    }
+    assert_eq!(scans, 3);
+}
