@@ -93,3 +93,19 @@ fn a_stream_of_too_many_items_is_not_read_on() {
     }
     assert!(last.is_err());
 }
+
+#[test]
+fn text_whose_item_nobody_announced_is_still_told() {
+    let mut reader = Reader::default();
+    let mut told = Vec::new();
+    for data in [
+        r#"{"type":"response.created","response":{"id":"r","model":"m"}}"#,
+        r#"{"type":"response.output_text.delta","output_index":0,"content_index":0,"delta":"a"}"#,
+        r#"{"type":"response.completed","response":{"id":"r","status":"completed"}}"#,
+    ] {
+        let event = Event { name: b"", data: data.as_bytes() };
+        reader.read(event, &mut |delta| told.push(format!("{delta:?}"))).unwrap();
+    }
+    let kinds: Vec<&str> = told.iter().map(|delta| delta.split(' ').next().unwrap_or_default()).collect();
+    assert_eq!(kinds, ["Started", "Opened", "More", "Closed", "Ended"]);
+}
