@@ -1,5 +1,6 @@
-"""The Anthropic SDK on Claude models."""
+"""The Anthropic SDK, on Claude models and on GPT."""
 
+import pytest
 from conftest import CLAUDE, GPT, PNG
 
 HELLO = [{"role": "user", "content": "Say hello"}]
@@ -10,16 +11,21 @@ WEATHER = {
 }
 
 
-def test_text(claude):
-    message = claude.messages.create(model=CLAUDE, max_tokens=200, messages=HELLO)
-    assert message.content[0].text.startswith(f"This is {CLAUDE}, simulated.")
-    assert (message.stop_reason, message.role, message.model) == ("end_turn", "assistant", CLAUDE)
+@pytest.fixture(params=[CLAUDE, GPT])
+def model(request):
+    return request.param
+
+
+def test_text(claude, model):
+    message = claude.messages.create(model=model, max_tokens=200, messages=HELLO)
+    assert message.content[0].text.startswith(f"This is {model}, simulated.")
+    assert (message.stop_reason, message.role, message.model) == ("end_turn", "assistant", model)
     assert message.usage.input_tokens > 0 and message.usage.output_tokens > 0
 
 
-def test_a_stream_has_the_same_content_as_the_whole(claude):
-    whole = claude.messages.create(model=CLAUDE, max_tokens=200, messages=HELLO)
-    with claude.messages.stream(model=CLAUDE, max_tokens=200, messages=HELLO) as stream:
+def test_a_stream_has_the_same_content_as_the_whole(claude, model):
+    whole = claude.messages.create(model=model, max_tokens=200, messages=HELLO)
+    with claude.messages.stream(model=model, max_tokens=200, messages=HELLO) as stream:
         pieces = list(stream.text_stream)
         final = stream.get_final_message()
     assert len(pieces) > 3
@@ -28,29 +34,29 @@ def test_a_stream_has_the_same_content_as_the_whole(claude):
     assert final.usage.output_tokens == whole.usage.output_tokens
 
 
-def test_a_tool_call_goes_round(claude):
+def test_a_tool_call_goes_round(claude, model):
     asked = [{"role": "user", "content": "Use the tool weather for Paris"}]
-    first = claude.messages.create(model=CLAUDE, max_tokens=500, messages=asked, tools=[WEATHER])
+    first = claude.messages.create(model=model, max_tokens=500, messages=asked, tools=[WEATHER])
     assert first.stop_reason == "tool_use"
     call = first.content[-1]
     assert (call.type, call.name, list(call.input)) == ("tool_use", "weather", ["city"])
     result = {"type": "tool_result", "tool_use_id": call.id, "content": "22 degrees"}
     turns = [*asked, {"role": "assistant", "content": first.content}, {"role": "user", "content": [result]}]
-    second = claude.messages.create(model=CLAUDE, max_tokens=500, messages=turns, tools=[WEATHER])
+    second = claude.messages.create(model=model, max_tokens=500, messages=turns, tools=[WEATHER])
     assert second.stop_reason == "end_turn"
     assert "22 degrees" in second.content[-1].text
 
 
-def test_a_streamed_tool_call_adds_up(claude):
+def test_a_streamed_tool_call_adds_up(claude, model):
     asked = [{"role": "user", "content": "Use the tool weather for Paris"}]
-    with claude.messages.stream(model=CLAUDE, max_tokens=500, messages=asked, tools=[WEATHER]) as stream:
+    with claude.messages.stream(model=model, max_tokens=500, messages=asked, tools=[WEATHER]) as stream:
         final = stream.get_final_message()
     assert final.stop_reason == "tool_use"
     assert "Paris" in final.content[-1].input["city"]
 
 
-def test_thinking_comes_back_and_can_be_sent_again(claude):
-    options = {"model": CLAUDE, "max_tokens": 3000, "thinking": {"type": "enabled", "budget_tokens": 2000}}
+def test_thinking_comes_back_and_can_be_sent_again(claude, model):
+    options = {"model": model, "max_tokens": 3000, "thinking": {"type": "enabled", "budget_tokens": 2000}}
     first = claude.messages.create(messages=HELLO, **options)
     assert [block.type for block in first.content] == ["thinking", "text"]
     assert first.content[0].thinking and first.content[0].signature
