@@ -18,7 +18,7 @@ use rand::rngs::SysRng;
 
 use crate::domain::secret::Secret;
 use crate::store::disk::{create_private_dir, sync_dir};
-use crate::store::sled_store::has_database;
+use crate::store::opening::has_data;
 
 /// Name of the key file in the data folder.
 pub const KEY_FILE: &str = "master.key";
@@ -93,7 +93,7 @@ impl MasterKey {
         if let Some(found) = Self::load(&path)? {
             return Ok(found);
         }
-        if has_database(dir) {
+        if has_data(dir) {
             return Err(KeyError::Missing(path));
         }
         let mut bytes = [0; KEY_BYTES];

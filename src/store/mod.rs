@@ -23,11 +23,14 @@ pub(crate) mod failing_store;
 pub mod master_key;
 pub mod memory_store;
 mod migrate;
+mod opening;
 pub mod record;
 mod seal;
+mod second_copy;
 pub mod sled_store;
 #[cfg(test)]
 mod tests;
+mod trees;
 
 pub use actor::{
     Contents, DeleteAccount, DeleteLogin, Flush, Load, PutAccount, PutAccountFromLogin, PutGrant, PutHealth, PutLogin,
@@ -190,6 +193,12 @@ pub enum StoreError {
     /// A record could not be sealed; the system had no random bytes to give.
     #[error("a record could not be sealed: the system gave no random bytes")]
     Unsealable,
+    /// The database could not be opened again after a write that failed.
+    #[error("the database is closed since a write failed; the next write opens it")]
+    Closed,
+    /// The database stopped at an error of its own; its message was logged.
+    #[error("the database stopped at an error of its own")]
+    Crashed,
     /// The database failed.
     #[error("the database failed")]
     Database(#[source] Arc<sled::Error>),
@@ -213,6 +222,8 @@ impl StoreError {
             | Self::InUse(_)
             | Self::Damaged(_)
             | Self::Unsealable
+            | Self::Closed
+            | Self::Crashed
             | Self::Database(_)
             | Self::Sync(_) => false,
         }

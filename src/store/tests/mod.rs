@@ -1,3 +1,4 @@
+mod damage;
 mod logins;
 mod schema;
 
@@ -5,7 +6,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use super::sled_store::open_database;
+use super::opening::open_database;
 use super::*;
 use crate::domain::endpoint::{GatewayUrl, InstanceUrl};
 use crate::domain::oauth::{OAuthApp, OAuthPair};
@@ -303,6 +304,7 @@ fn tampered(dir: &Path, tree: &str, key: &AccountId, change: impl FnOnce(String)
     assert_ne!(before, after, "the change must change something");
     records.insert(key.as_str(), after.as_str()).unwrap();
     drop((records, db));
+    fs::remove_file(dir.join(second_copy::FILE)).unwrap();
     open(dir)
 }
 

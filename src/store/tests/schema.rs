@@ -6,9 +6,9 @@ use super::disk::create_private_dir;
 use super::*;
 
 /// Written by the last program that knew schema 1 alone, under the key of these tests.
-const SCHEMA_1: &str = include_str!("schema_1.json");
+pub(super) const SCHEMA_1: &str = include_str!("schema_1.json");
 
-fn written(dir: &Path, trees: &str) {
+pub(super) fn written(dir: &Path, trees: &str) {
     let trees: BTreeMap<String, BTreeMap<String, String>> = serde_json::from_str(trees).unwrap();
     create_private_dir(&dir.join("store")).unwrap();
     let db = open_database(dir, TRIES).unwrap();
