@@ -20,6 +20,7 @@ mod codec;
 mod disk;
 #[cfg(test)]
 pub(crate) mod failing_store;
+mod key_change;
 pub mod master_key;
 pub mod memory_store;
 mod migrate;
@@ -36,6 +37,7 @@ pub use actor::{
     Contents, DeleteAccount, DeleteLogin, Flush, Load, PutAccount, PutAccountFromLogin, PutGrant, PutHealth, PutLogin,
     StoreActor,
 };
+pub use key_change::{OpenError, change_key};
 pub use master_key::{KeyError, KeyFile, MasterKey};
 pub use memory_store::MemoryStore;
 pub use record::{AccountRecord, Credential, GrantRecord, GrantSource, LoginRecord, LoginState};
@@ -190,6 +192,14 @@ pub enum StoreError {
         /// What is wrong with its record.
         source: RecordError,
     },
+    /// The stored login cannot be read.
+    #[error("the stored login `{login}` cannot be read: remove it first")]
+    UnreadableLogin {
+        /// The login's id.
+        login: String,
+        /// What is wrong with its record.
+        source: RecordError,
+    },
     /// A record could not be sealed; the system had no random bytes to give.
     #[error("a record could not be sealed: the system gave no random bytes")]
     Unsealable,
@@ -216,6 +226,7 @@ impl StoreError {
             | Self::LoginIssued(_)
             | Self::NoSuchAccount(_)
             | Self::Unreadable { .. }
+            | Self::UnreadableLogin { .. }
             | Self::NewerSchema { .. }
             | Self::WrongKey => true,
             Self::Folder { .. }

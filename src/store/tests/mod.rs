@@ -19,7 +19,7 @@ const HEADER: &str = "header-secret-value";
 const CLIENT_SECRET: &str = "gloas-secret";
 const TRIES: u32 = 30;
 
-fn key() -> MasterKey {
+pub(super) fn key() -> MasterKey {
     MasterKey::from_bytes([7; 32])
 }
 
@@ -27,7 +27,7 @@ fn generation(number: u64) -> Generation {
     (0..number).fold(Generation::default(), |generation, _| generation.next())
 }
 
-fn account(user_id: u64, credential_generation: u64) -> AccountRecord {
+pub(super) fn account(user_id: u64, credential_generation: u64) -> AccountRecord {
     let instance = InstanceUrl::gitlab_com();
     AccountRecord {
         id: AccountId::of(&instance, user_id),
@@ -61,7 +61,7 @@ fn app() -> OAuthApp {
     }
 }
 
-fn pair() -> OAuthPair {
+pub(super) fn pair() -> OAuthPair {
     OAuthPair {
         access_token: Secret::new("access".to_owned()),
         refresh_token: Some(Secret::new("refresh".to_owned())),
@@ -71,7 +71,7 @@ fn pair() -> OAuthPair {
     }
 }
 
-fn oauth_account(user_id: u64) -> AccountRecord {
+pub(super) fn oauth_account(user_id: u64) -> AccountRecord {
     AccountRecord {
         credential: Credential::OAuth { app: app(), pair: pair() },
         exchange_begun_at: Some(Timestamp::from_secs(1_793_185_000)),
@@ -79,7 +79,7 @@ fn oauth_account(user_id: u64) -> AccountRecord {
     }
 }
 
-fn login(id: &str, state: LoginState) -> LoginRecord {
+pub(super) fn login(id: &str, state: LoginState) -> LoginRecord {
     LoginRecord {
         id: id.to_owned(),
         instance: InstanceUrl::gitlab_com(),
@@ -96,7 +96,7 @@ fn login(id: &str, state: LoginState) -> LoginRecord {
     }
 }
 
-fn grant(user_id: u64, number: u64) -> GrantRecord {
+pub(super) fn grant(user_id: u64, number: u64) -> GrantRecord {
     GrantRecord {
         account: account(user_id, 0).id,
         generation: generation(number),
