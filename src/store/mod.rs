@@ -16,6 +16,7 @@ use std::sync::Arc;
 use crate::domain::id::{AccountId, Generation};
 
 pub mod actor;
+pub mod backup;
 mod codec;
 mod disk;
 #[cfg(test)]
@@ -26,6 +27,7 @@ pub mod memory_store;
 mod migrate;
 mod opening;
 pub mod record;
+mod restore;
 mod seal;
 mod second_copy;
 pub mod sled_store;
@@ -41,6 +43,7 @@ pub use key_change::{OpenError, change_key};
 pub use master_key::{KeyError, KeyFile, MasterKey};
 pub use memory_store::MemoryStore;
 pub use record::{AccountRecord, Credential, GrantRecord, GrantSource, LoginRecord, LoginState};
+pub use restore::{Outcome, Restored};
 pub use sled_store::SledStore;
 
 /// Where accounts, grants and logins are kept. Every call blocks until its promise holds.

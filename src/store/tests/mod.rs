@@ -1,3 +1,4 @@
+mod backup;
 mod damage;
 mod logins;
 mod schema;
