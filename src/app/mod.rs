@@ -1,6 +1,7 @@
 //! The composition root: builds every room, wires the addresses, binds, and takes it all down again.
 
 mod boot;
+mod offline;
 mod run_file;
 
 use std::io;
@@ -29,8 +30,9 @@ use crate::gitlab::upstream::{Upstream, UpstreamSettings};
 use crate::http::door::{Door, DoorParts, DoorSettings};
 use crate::http::drain::Drain;
 use crate::router::RouterActor;
-use crate::store::{KeyError, StoreActor, StoreError};
+use crate::store::{KeyError, OpenError, StoreActor, StoreError};
 
+pub use offline::{RestoreError, restore, rotate_master_key, write_new_private};
 pub use run_file::{RunFile, find as find_running};
 
 /// A connection that a client keeps open may be idle for this long. SDKs reuse theirs within a minute.
@@ -73,6 +75,9 @@ pub enum StartError {
     /// The master key cannot be used.
     #[error(transparent)]
     MasterKey(#[from] KeyError),
+    /// The master key cannot be changed.
+    #[error(transparent)]
+    KeyChange(OpenError),
     /// A file beside the data cannot be read or written.
     #[error("cannot use {}", path.display())]
     File {
@@ -92,6 +97,16 @@ pub enum StartError {
     /// A thread could not be started, or stopped at once.
     #[error("a part of the server did not start: {0}")]
     Thread(String),
+}
+
+impl From<OpenError> for StartError {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Key(error) => Self::MasterKey(error),
+            OpenError::Store(error) => Self::Store(error),
+            OpenError::Nothing(_) | OpenError::SameKey => Self::KeyChange(error),
+        }
+    }
 }
 
 /// A running app.
@@ -138,6 +153,7 @@ pub async fn start(config: Config, mode: Mode, clock: Arc<dyn Clock>) -> Result<
     let pools: Arc<[String]> = Arc::new([POOL_DEFAULT.to_owned()]);
     let parts = DoorParts {
         registry,
+        backups: store.clone().recipient(),
         published,
         access: Arc::new(Access::new(&config.client_keys, &admin_key, pools)),
         catalogue,

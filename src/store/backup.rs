@@ -125,13 +125,13 @@ pub(super) fn seal(contents: &Contents, passphrase: &Secret<String>, now: Timest
     }
     let mut salt = [0; SALT_BYTES];
     SysRng.try_fill_bytes(&mut salt).map_err(|_| BackupError::NoResources)?;
-    let sealer = sealer(passphrase, &salt, COST)?;
+    let under = sealer(passphrase, &salt, COST)?;
     let mut body = Body { accounts: BTreeMap::new(), logins: BTreeMap::new() };
     for record in &contents.accounts.records {
-        body.accounts.insert(record.id.to_string(), text(encode_account(&sealer, record)?));
+        body.accounts.insert(record.id.to_string(), text(&encode_account(&under, record)?));
     }
     for record in &contents.logins.records {
-        body.logins.insert(record.id.clone(), text(encode_login(&sealer, record)?));
+        body.logins.insert(record.id.clone(), text(&encode_login(&under, record)?));
     }
     let head = Head {
         duopool_backup: VERSION,
@@ -141,7 +141,7 @@ pub(super) fn seal(contents: &Contents, passphrase: &Secret<String>, now: Timest
         salt: STANDARD.encode(salt),
     };
     let body = serde_json::to_vec(&body).map_err(|_| BackupError::NotABackup)?;
-    let sealed = sealer.seal(place(&readable(&head)?), &body).ok_or(BackupError::NoResources)?;
+    let sealed = under.seal(place(&readable(&head)?), &body).ok_or(BackupError::NoResources)?;
     serde_json::to_vec(&File { head, sealed }).map_err(|_| BackupError::NotABackup)
 }
 
@@ -157,11 +157,11 @@ pub fn open(bytes: &[u8], passphrase: &Secret<String>) -> Result<Backup, BackupE
     }
     let File { head, sealed } = serde_json::from_slice(bytes).map_err(damaged)?;
     let salt = STANDARD.decode(&head.salt).map_err(|_| BackupError::NotABackup)?;
-    let sealer = sealer(passphrase, &salt, head.argon2id)?;
-    let body = sealer.open(place(&readable(&head)?), &sealed).ok_or(BackupError::WrongPassphrase)?;
+    let under = sealer(passphrase, &salt, head.argon2id)?;
+    let body = under.open(place(&readable(&head)?), &sealed).ok_or(BackupError::WrongPassphrase)?;
     let body: Body = serde_json::from_slice(&body).map_err(damaged)?;
-    let accounts = body.accounts.iter().map(|(id, text)| decode_account(&sealer, id, text.as_bytes()));
-    let logins = body.logins.iter().map(|(id, text)| decode_login(&sealer, id, text.as_bytes()));
+    let accounts = body.accounts.iter().map(|(id, text)| decode_account(&under, id, text.as_bytes()));
+    let logins = body.logins.iter().map(|(id, text)| decode_login(&under, id, text.as_bytes()));
     Ok(Backup {
         made_at: head.made_at,
         accounts: accounts.collect::<Result<_, _>>().map_err(|_| BackupError::NotABackup)?,
@@ -192,6 +192,6 @@ fn readable(head: &Head) -> Result<String, BackupError> {
 }
 
 /// The store writes records as JSON.
-fn text(record: Vec<u8>) -> String {
-    String::from_utf8_lossy(&record).into_owned()
+fn text(record: &[u8]) -> String {
+    String::from_utf8_lossy(record).into_owned()
 }

@@ -44,13 +44,10 @@ pub(super) fn has_data(dir: &Path) -> bool {
 pub(super) fn open(dir: &Path, sealer: &Sealer) -> Result<Trees, StoreError> {
     let unusable = |error| StoreError::Folder { dir: dir.to_owned(), source: Arc::new(error) };
     create_private_dir(&dir.join(DATABASE_DIR)).map_err(unusable)?;
-    let copy = match SecondCopy::read(dir)? {
-        Found::Nothing => None,
-        Found::Copy(copy) => Some(copy),
-        Found::Damaged => {
-            warn!("the second copy of the accounts was damaged; it is written anew");
-            None
-        }
+    let (copy, damaged) = match SecondCopy::read(dir)? {
+        Found::Nothing => (None, false),
+        Found::Copy(copy) => (Some(copy), false),
+        Found::Damaged => (None, true),
     };
     let db = match open_database(dir, LOCK_TRIES) {
         Err(error) if is_damage(&error) => {
@@ -64,6 +61,13 @@ pub(super) fn open(dir: &Path, sealer: &Sealer) -> Result<Trees, StoreError> {
         result => result?,
     };
     let seen = known_sequence(&db)?;
+    if damaged {
+        if seen == 0 {
+            return Err(StoreError::Damaged("its database is empty, and the second copy of it is damaged"));
+        }
+        second_copy::set_aside(dir).map_err(unusable)?;
+        warn!("the second copy of the accounts was damaged; it is written anew");
+    }
     let trees = match &copy {
         Some(copy) if copy.sequence > seen => bring_back(db, copy, sealer)?,
         _ => admit(db, sealer)?,

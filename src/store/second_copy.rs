@@ -24,6 +24,9 @@ use crate::store::{StoreError, migrate};
 /// Its name in the data folder.
 pub(super) const FILE: &str = "second-copy";
 
+/// Where a damaged one is kept, for people who want to look at it.
+const DAMAGED_FILE: &str = "second-copy.damaged";
+
 /// The copy: a line with the digest of the rest, and the rest, which is this as JSON. Records are in base64, sealed as they
 /// are in the database.
 #[derive(Serialize, Deserialize)]
@@ -106,6 +109,11 @@ impl SecondCopy {
         }
         Ok(changes)
     }
+}
+
+/// Moves a damaged copy in the data folder `dir` out of the way.
+pub(super) fn set_aside(dir: &Path) -> io::Result<()> {
+    fs::rename(dir.join(FILE), dir.join(DAMAGED_FILE))
 }
 
 fn digest(bytes: &[u8]) -> String {

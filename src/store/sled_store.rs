@@ -60,13 +60,12 @@ impl SledStore {
 
     /// Does a write. After one that the database failed, it is closed, and the next begins with opening it.
     fn write(&mut self, write: impl FnOnce(&Trees, &Sealer) -> Result<(), StoreError>) -> Result<(), StoreError> {
-        let trees = match self.trees.take() {
-            Some(trees) => trees,
-            None => {
-                let trees = opening::open(&self.dir, &self.sealer)?;
-                info!("the database is open again after a write that failed");
-                trees
-            }
+        let trees = if let Some(trees) = self.trees.take() {
+            trees
+        } else {
+            let trees = opening::open(&self.dir, &self.sealer)?;
+            info!("the database is open again after a write that failed");
+            trees
         };
         let written =
             catch_unwind(AssertUnwindSafe(|| write(&trees, &self.sealer))).unwrap_or(Err(StoreError::Crashed));

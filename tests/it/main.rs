@@ -4,6 +4,7 @@
 
 mod admin_api;
 mod architecture;
+mod backup;
 mod bad_input;
 mod cancellation;
 mod cli;
@@ -16,6 +17,7 @@ mod routing;
 mod same_content;
 mod secrets;
 mod shutdown;
+mod store_safety;
 mod streaming;
 mod support;
 mod upstream_errors;

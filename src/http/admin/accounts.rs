@@ -195,7 +195,7 @@ fn silent(request: &HttpRequest, door: &Door) -> HttpResponse {
 }
 
 /// Returns the problem of a body that could not be read.
-fn unread(error: &ApiError) -> Problem {
+pub(super) fn unread(error: &ApiError) -> Problem {
     match error {
         ApiError::TooLarge { .. } => Problem::new(413, "too-large", "The request body is too large"),
         ApiError::SlowBody => Problem::new(408, "too-slow", "The request body did not arrive in time"),
@@ -203,7 +203,7 @@ fn unread(error: &ApiError) -> Problem {
     }
 }
 
-fn bad_request(detail: impl Into<String>) -> Problem {
+pub(super) fn bad_request(detail: impl Into<String>) -> Problem {
     Problem::new(400, "bad-request", "The request body is not as this route takes it").because(detail)
 }
 

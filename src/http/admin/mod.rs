@@ -1,6 +1,7 @@
 //! The operators' API: JSON in, JSON out, errors as RFC 9457 problem details.
 
 pub(crate) mod accounts;
+mod backup;
 pub(crate) mod models;
 mod openapi;
 pub(crate) mod problem;
@@ -35,6 +36,7 @@ pub(crate) fn routes(config: &mut ServiceConfig) {
         )
         .service(at("/v1/accounts/{id}/refresh", "POST").route(web::post().to(accounts::refresh)))
         .service(at("/v1/accounts/{id}/test", "POST").route(web::post().to(accounts::test)))
+        .service(at("/v1/backup", "POST").route(web::post().to(backup::make)))
         .default_service(web::route().to(nowhere));
 }
 

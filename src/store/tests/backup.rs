@@ -117,7 +117,7 @@ fn a_newer_credential_stays_unless_the_operator_says_so() {
     {
         let restored = store.restore(&backup_of(vec![offered]), false).unwrap();
         assert_eq!(outcomes(&restored), [Outcome::KeptNewer]);
-        assert_eq!(store.load_accounts().unwrap().records, [stored.clone()]);
+        assert_eq!(store.load_accounts().unwrap().records, std::slice::from_ref(&stored));
         assert_eq!(store.load_grants().unwrap().records.len(), 1);
     }
     // Removed after the backup was made, and added again: its generations began anew.

@@ -114,9 +114,21 @@ fn a_damaged_second_copy_is_written_anew() {
         let dir = duplicate(folder.path());
         fs::write(dir.path().join("second-copy"), bytes).unwrap();
         assert_whole(dir.path(), "damaged copy");
+        assert_eq!(fs::read(dir.path().join("second-copy.damaged")).unwrap(), bytes);
         fs::write(database(dir.path()), b"").unwrap();
         assert_whole(dir.path(), "then a damaged database");
     }
+}
+
+#[test]
+fn where_both_are_damaged_nothing_is_made_anew() {
+    let folder = folder();
+    let dir = duplicate(folder.path());
+    fs::write(dir.path().join("second-copy"), b"nonsense").unwrap();
+    fs::write(database(dir.path()), b"").unwrap();
+    let refused = SledStore::open(dir.path(), &key()).unwrap_err();
+    assert!(matches!(refused, StoreError::Damaged(_)), "{refused}");
+    assert_eq!(fs::read(dir.path().join("second-copy")).unwrap(), b"nonsense");
 }
 
 #[test]

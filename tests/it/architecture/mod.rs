@@ -74,6 +74,7 @@ const FLOORS: &[Room] = &[
             "gitlab::gateway",
             "gitlab::upstream",
             "protocol",
+            "store::backup",
             "domain",
         ],
     ),

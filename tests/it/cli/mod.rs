@@ -12,7 +12,8 @@ async fn help_and_version_are_there_without_any_settings() {
     let mut machine = Machine::new();
     machine.set("DUOPOOL_LISTEN", "nonsense");
     let help = machine.run(&["--help"]).await;
-    for command in ["serve", "demo", "simulate", "login", "accounts", "models", "status", "config"] {
+    for command in ["serve", "demo", "simulate", "login", "accounts", "models", "status", "config", "backup", "restore"]
+    {
         assert!(help.fine().contains(&format!("\n  {command} ")), "{command}: {}", help.out);
         let own = machine.run(&[command, "--help"]).await;
         assert!(own.fine().contains("Usage: duopool"), "{}", own.out);
@@ -32,6 +33,9 @@ async fn wrong_usage_ends_with_2() {
         &["accounts", "show"],
         &["serve", "--port", "1"],
         &["status", "extra"],
+        &["backup"],
+        &["restore"],
+        &["rotate-master-key", "extra"],
         &["demo", "--listen", "nowhere"],
         &["login", "--pat", "--json=yes"],
     ];
@@ -46,8 +50,16 @@ async fn wrong_usage_ends_with_2() {
 async fn there_is_no_flag_for_a_secret() {
     let machine = Machine::new();
     // A value on the command line can be read by every user of the machine.
-    for flag in ["--token", "--personal-access-token", "--password", "--admin-key", "--master-key", "--client-key"] {
-        for command in ["login", "serve", "accounts", "status"] {
+    for flag in [
+        "--token",
+        "--personal-access-token",
+        "--password",
+        "--admin-key",
+        "--master-key",
+        "--client-key",
+        "--passphrase",
+    ] {
+        for command in ["login", "serve", "accounts", "status", "backup", "restore", "rotate-master-key"] {
             assert_eq!(machine.run(&[command, flag, "secret"]).await.code, Some(2), "{command} {flag}");
         }
     }
