@@ -7,12 +7,13 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::{Addr, Arbiter};
+use actix::{Actor as _, Addr, Arbiter};
 use rand::RngExt;
 use tokio::sync::oneshot;
 use tracing::{error, info, warn};
 
-use crate::account::login::{Given, LoginError, NewAccount};
+use crate::account::login::api::LoginSettings;
+use crate::account::login::{Given, LoginError, LoginsActor, LoginsParts, NewAccount};
 use crate::account::registry::{AccountSettings, AddAccount, Published, RegistryActor, RegistryParts};
 use crate::app::offline::open_store;
 use crate::app::{Mode, StartError};
@@ -97,6 +98,21 @@ pub(super) fn account_settings(config: &Config, mode: Mode) -> AccountSettings {
     }
 }
 
+/// Returns what the logins of this server have in common.
+pub(super) fn login_settings(config: &Config, mode: Mode) -> LoginSettings {
+    let (gitlab, oauth) = (&config.gitlab, &config.gitlab.oauth);
+    LoginSettings {
+        base_url: gitlab.base_url.clone(),
+        client_id: oauth.client_id.clone(),
+        client_secret: oauth.client_secret.clone(),
+        scopes: oauth.scopes.clone(),
+        redirect_uri: oauth.redirect_uri(),
+        public_redirect_uri: config.public_url.as_ref().map(|url| format!("{url}/oauth/callback")),
+        gateway: gitlab.gateway_url.clone().map(|gateway| (gitlab.base_url.clone(), gateway)),
+        timers: mode != Mode::Embedded,
+    }
+}
+
 /// What the control arbiter is started with.
 pub(super) struct Control {
     pub(super) store: Addr<StoreActor>,
@@ -104,28 +120,47 @@ pub(super) struct Control {
     pub(super) catalogue: Arc<Catalogue>,
     pub(super) published: Published,
     pub(super) settings: AccountSettings,
+    pub(super) logins: LoginSettings,
     pub(super) contents: Contents,
     pub(super) upstream: UpstreamSettings,
 }
 
 impl Control {
-    /// Starts the registry and its accounts on `arbiter`, where their HTTP client is built as well.
-    pub(super) async fn start(self, arbiter: &Arbiter) -> Result<Addr<RegistryActor>, StartError> {
-        let (started, address) = oneshot::channel();
+    /// Starts the registry with its accounts and the keeper of the logins on `arbiter`, where their HTTP client is built as
+    /// well.
+    pub(super) async fn start(
+        mut self,
+        arbiter: &Arbiter,
+    ) -> Result<(Addr<RegistryActor>, Addr<LoginsActor>), StartError> {
+        let (started, addresses) = oneshot::channel();
         arbiter.spawn(async move {
+            let upstream = Upstream::new(&self.upstream);
+            for bad in &self.contents.logins.unreadable {
+                error!(login.id = bad.id, "what is stored of a login cannot be used: {}; it is kept", bad.reason);
+            }
+            let left = std::mem::take(&mut self.contents.logins.records);
             let registry = RegistryActor::start_with(RegistryParts {
-                upstream: Upstream::new(&self.upstream),
-                store: self.store,
-                clock: self.clock,
-                catalogue: self.catalogue,
+                upstream: upstream.clone(),
+                store: self.store.clone(),
+                clock: Arc::clone(&self.clock),
+                catalogue: Arc::clone(&self.catalogue),
                 settings: self.settings,
                 published: self.published,
                 contents: self.contents,
             });
+            let logins = LoginsActor::new(LoginsParts {
+                upstream,
+                store: self.store,
+                registry: registry.clone(),
+                clock: self.clock,
+                catalogue: self.catalogue,
+                settings: self.logins,
+                left,
+            });
             // Nobody waits any more only if the start was given up.
-            drop(started.send(registry));
+            drop(started.send((registry, logins.start())));
         });
-        address.await.map_err(|error| StartError::Thread(error.to_string()))
+        addresses.await.map_err(|error| StartError::Thread(error.to_string()))
     }
 }
 

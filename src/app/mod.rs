@@ -20,7 +20,8 @@ use tokio::time::timeout;
 use tracing::{info, warn};
 
 use crate::access::Access;
-use crate::account::login::POOL_DEFAULT;
+use crate::account::login::api::Finish;
+use crate::account::login::{LoginsActor, POOL_DEFAULT};
 use crate::account::registry::{Published, SETTLE_MAX, Settle};
 use crate::config::{Config, ConfigError, ModelFallback};
 use crate::domain::catalogue::CatalogueError;
@@ -41,6 +42,8 @@ const KEEP_ALIVE: Duration = Duration::from_secs(75);
 const HEAD_READ_MAX: Duration = Duration::from_secs(15);
 /// What streams get to say their last words once the drain is over.
 const LAST_WORDS: Duration = Duration::from_secs(3);
+/// Longest wait for GitLab to answer a login that is being exchanged: longer than any of its answers may take.
+const EXCHANGE_MAX: Duration = Duration::from_secs(85);
 /// Longest wait for the store to write what it holds.
 const FLUSH_MAX: Duration = Duration::from_secs(5);
 
@@ -117,6 +120,7 @@ pub struct Running {
     server: ServerHandle,
     drain: Arc<Drain>,
     drain_time: Duration,
+    logins: Addr<LoginsActor>,
     store: Addr<StoreActor>,
     arbiters: Vec<Arbiter>,
     run_file: Option<RunFile>,
@@ -133,12 +137,13 @@ pub async fn start(config: Config, mode: Mode, clock: Arc<dyn Clock>) -> Result<
     let upstream = UpstreamSettings::with_web_roots(config.limits.connect_timeout);
     let control = Arbiter::new();
     let known = boot::has_environment_token(&config, &contents);
-    let registry = boot::Control {
+    let (registry, logins) = boot::Control {
         store: store.clone(),
         clock: Arc::clone(&clock),
         catalogue: Arc::clone(&catalogue),
         published: Arc::clone(&published),
         settings: boot::account_settings(&config, mode),
+        logins: boot::login_settings(&config, mode),
         contents,
         upstream: upstream.clone(),
     }
@@ -154,6 +159,7 @@ pub async fn start(config: Config, mode: Mode, clock: Arc<dyn Clock>) -> Result<
     let parts = DoorParts {
         registry,
         backups: store.clone().recipient(),
+        logins: logins.clone(),
         published,
         access: Arc::new(Access::new(&config.client_keys, &admin_key, pools)),
         catalogue,
@@ -174,6 +180,7 @@ pub async fn start(config: Config, mode: Mode, clock: Arc<dyn Clock>) -> Result<
         server,
         drain,
         drain_time: config.limits.drain,
+        logins,
         store,
         arbiters: vec![control, store_arbiter],
         run_file,
@@ -277,6 +284,10 @@ impl Running {
         // What is left are idle connections, which the server would wait for.
         drop(self.server.stop(false));
         stopping.abort();
+        // What GitLab hands out while it is waited for here would be lost.
+        if timeout(EXCHANGE_MAX, self.logins.send(Finish)).await.is_err() {
+            warn!("a login did not finish in time; the next start says which");
+        }
         if timeout(FLUSH_MAX, self.store.send(crate::store::Flush)).await.is_err() {
             warn!("the store did not finish writing in time");
         }

@@ -55,7 +55,7 @@ async fn list(client: &Client, json: output::Json) -> anyhow::Result<()> {
         return output::print_json(&list);
     }
     if list.accounts.is_empty() {
-        return output::line("there is no account yet; add one with `duopool login --pat`");
+        return output::line("there is no account yet; add one with `duopool login`, or `duopool login --pat`");
     }
     let rows: Vec<Vec<String>> = list.accounts.iter().map(row).collect();
     output::print_table(&["ID", "USER", "INSTANCE", "POOL", "STATE", "IN FLIGHT", "SERVED", "WHY"], &rows)

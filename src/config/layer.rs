@@ -89,6 +89,17 @@ layer! {
     /// An account to add at start.
     #[serde(deserialize_with = "secret")] #[serde(default)]
     gitlab_personal_access_token: Secret<String>,
+    /// Id of the OAuth application that is registered at the instance.
+    gitlab_oauth_client_id: String,
+    /// Its secret, if it is a confidential one.
+    #[serde(deserialize_with = "secret")] #[serde(default)]
+    gitlab_oauth_client_secret: Secret<String>,
+    /// Port of the address on this machine that a browser is sent back to.
+    gitlab_oauth_redirect_port: u64,
+    /// Path of that address.
+    gitlab_oauth_redirect_path: String,
+    /// What a login asks for, separated by spaces.
+    gitlab_oauth_scopes: String,
 }
 
 fn secret<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Secret<String>>, D::Error> {
@@ -129,7 +140,7 @@ pub(super) fn from_environment(variable: impl Fn(&str) -> Option<String>) -> Res
 }
 
 fn typed(name: &str, text: String) -> toml::Value {
-    let is_number = name.ends_with("_s") || name.ends_with("_max") || name == "workers";
+    let is_number = name.ends_with("_s") || name.ends_with("_max") || name.ends_with("_port") || name == "workers";
     match name {
         "client_keys" | "allowed_hosts" => {
             toml::Value::Array(text.split(',').map(|one| toml::Value::from(one.trim())).collect())

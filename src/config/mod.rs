@@ -4,6 +4,7 @@
 //! What comes out of here is valid; no room below parses a setting.
 
 mod layer;
+mod oauth;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -11,8 +12,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde_json::json;
+use url::Url;
 
 pub use layer::Layer;
+pub use oauth::{OAuth, is_path as is_redirect_path, redirect_uri};
 
 use crate::domain::endpoint::{EndpointError, GatewayUrl, InstanceUrl};
 use crate::domain::model::ModelName;
@@ -104,6 +107,8 @@ pub struct GitLab {
     pub gateway_url: Option<GatewayUrl>,
     /// An account that `serve` adds at its start.
     pub personal_access_token: Option<Secret<String>>,
+    /// How its users log in with a browser or a device code.
+    pub oauth: OAuth,
 }
 
 /// Checked settings.
@@ -117,6 +122,8 @@ pub struct Config {
     pub admin_remote: bool,
     /// Hosts, in lower case without a port, that an admin request's `Host` may name.
     pub hosts: Vec<String>,
+    /// The address under which others reach the server, without a trailing slash.
+    pub public_url: Option<String>,
     /// Where state lives.
     pub data_dir: PathBuf,
     /// What to log.
@@ -177,6 +184,7 @@ impl Config {
             admin_listen,
             admin_remote: layer.admin_remote.unwrap_or(false),
             hosts: hosts(layer, listen, admin_listen)?,
+            public_url: layer.public_url.as_deref().map(public_url).transpose()?.map(|url| normal_form(&url)),
             data_dir: layer.data_dir.clone().map_or_else(default_data_dir, Ok)?,
             log: layer.log.clone(),
             log_json: log_format(layer.log_format.as_deref())?,
@@ -205,6 +213,7 @@ impl Config {
             "admin_listen": self.admin_listen,
             "admin_remote": self.admin_remote,
             "hosts": self.hosts,
+            "public_url": self.public_url,
             "data_dir": self.data_dir,
             "log": self.log,
             "log_format": if self.log_json { "json" } else { "text" },
@@ -226,6 +235,11 @@ impl Config {
             "gitlab_base_url": self.gitlab.base_url,
             "gitlab_ai_gateway_url": self.gitlab.gateway_url,
             "gitlab_personal_access_token": self.gitlab.personal_access_token.as_ref().map(|_| "***"),
+            "gitlab_oauth_client_id": self.gitlab.oauth.client_id,
+            "gitlab_oauth_client_secret": self.gitlab.oauth.client_secret.as_ref().map(|_| "***"),
+            "gitlab_oauth_redirect_port": self.gitlab.oauth.redirect_port,
+            "gitlab_oauth_redirect_path": self.gitlab.oauth.redirect_path,
+            "gitlab_oauth_scopes": self.gitlab.oauth.scopes.join(" "),
         })
     }
 }
@@ -267,6 +281,7 @@ fn gitlab(layer: &Layer) -> Result<GitLab, ConfigError> {
         base_url: base_url.map_err(wrong("gitlab_base_url"))?.unwrap_or_else(InstanceUrl::gitlab_com),
         gateway_url: gateway_url.map_err(wrong("gitlab_ai_gateway_url"))?,
         personal_access_token: layer.gitlab_personal_access_token.clone(),
+        oauth: oauth::check(layer)?,
     })
 }
 
@@ -274,11 +289,27 @@ fn gitlab(layer: &Layer) -> Result<GitLab, ConfigError> {
 fn hosts(layer: &Layer, listen: SocketAddr, admin: Option<SocketAddr>) -> Result<Vec<String>, ConfigError> {
     let mut hosts: Vec<String> = [Some(listen), admin].into_iter().flatten().map(|at| at.ip().to_string()).collect();
     if let Some(text) = &layer.public_url {
-        let url = url::Url::parse(text).map_err(|error| value("public_url", error))?;
-        hosts.extend(url.host_str().map(str::to_ascii_lowercase));
+        hosts.extend(public_url(text)?.host_str().map(str::to_ascii_lowercase));
     }
     hosts.extend(layer.allowed_hosts.iter().flatten().map(|host| host.trim().to_ascii_lowercase()));
     Ok(hosts)
+}
+
+/// Parses the public address. Sign-ins are sent back there, so it must be one that a browser can take apart from its path.
+fn public_url(text: &str) -> Result<Url, ConfigError> {
+    let url = Url::parse(text).map_err(|error| value("public_url", error))?;
+    let plain = url.username().is_empty() && url.password().is_none();
+    if !matches!(url.scheme(), "http" | "https") || url.host().is_none() {
+        return Err(value("public_url", "must start with https:// or http:// and name a host"));
+    }
+    if !plain || url.query().is_some() || url.fragment().is_some() {
+        return Err(value("public_url", "must not contain a user name, a password, a query or a fragment"));
+    }
+    Ok(url)
+}
+
+fn normal_form(url: &Url) -> String {
+    url.as_str().trim_end_matches('/').to_owned()
 }
 
 fn model(text: &str) -> Result<ModelName, ConfigError> {

@@ -76,12 +76,45 @@ fn a_file_with_an_unknown_setting_is_refused_by_line_without_its_text() {
 }
 
 #[test]
+fn logins_come_back_to_this_machine_at_the_port_and_path_that_were_registered() {
+    let plain = Config::check(&with_data_dir(Layer::default())).unwrap();
+    assert_eq!(plain.gitlab.oauth.redirect_uri(), "http://127.0.0.1:17171/callback");
+    assert_eq!((plain.gitlab.oauth.scopes, plain.gitlab.oauth.client_id), (vec!["api".to_owned()], None));
+    let layer = environment(&[
+        ("GITLAB_OAUTH_CLIENT_ID", " app "),
+        ("GITLAB_OAUTH_REDIRECT_PORT", "9000"),
+        ("GITLAB_OAUTH_REDIRECT_PATH", "/auth/callback"),
+        ("GITLAB_OAUTH_SCOPES", "ai_features  read_user"),
+        ("DUOPOOL_PUBLIC_URL", "https://Pool.example.com/duopool/"),
+    ]);
+    let config = Config::check(&with_data_dir(layer.unwrap())).unwrap();
+    assert_eq!(config.gitlab.oauth.redirect_uri(), "http://127.0.0.1:9000/auth/callback");
+    assert_eq!(config.gitlab.oauth.scopes, ["ai_features", "read_user"]);
+    assert_eq!(config.gitlab.oauth.client_id.as_deref(), Some("app"));
+    assert_eq!(config.public_url.as_deref(), Some("https://pool.example.com/duopool"));
+    for (name, text, words) in [
+        ("GITLAB_OAUTH_REDIRECT_PORT", "0", "gitlab_oauth_redirect_port"),
+        ("GITLAB_OAUTH_REDIRECT_PORT", "65536", "gitlab_oauth_redirect_port"),
+        ("GITLAB_OAUTH_REDIRECT_PATH", "callback", "gitlab_oauth_redirect_path"),
+        ("GITLAB_OAUTH_REDIRECT_PATH", "/a?b", "gitlab_oauth_redirect_path"),
+        ("GITLAB_OAUTH_SCOPES", "api&x", "gitlab_oauth_scopes"),
+        ("GITLAB_OAUTH_CLIENT_SECRET", "two words", "gitlab_oauth_client_secret"),
+        ("DUOPOOL_PUBLIC_URL", "https://user@pool.example.com", "public_url"),
+        ("DUOPOOL_PUBLIC_URL", "javascript:x", "public_url"),
+    ] {
+        let error = Config::check(&with_data_dir(environment(&[(name, text)]).unwrap())).unwrap_err().to_string();
+        assert!(error.contains(words) && !error.contains("two words"), "{error} should say {words}");
+    }
+}
+
+#[test]
 fn effective_settings_mask_what_is_secret() {
     let secret = || Some(Secret::new("very-secret-value".to_owned()));
     let layer = Layer {
         admin_key: secret(),
         master_key: secret(),
         gitlab_personal_access_token: secret(),
+        gitlab_oauth_client_secret: secret(),
         client_keys: secret().map(|key| vec![key]),
         ..Layer::default()
     };

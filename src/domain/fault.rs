@@ -53,6 +53,16 @@ pub enum Reason {
     TokenRevoked,
     /// The token lacks scope `api` or `ai_features`.
     ScopeMissing,
+    /// The refresh token is dead: used, revoked, or the application it came through is gone.
+    LoginEnded,
+    /// The code that a login ended with is dead, or belongs to another redirect URI or verifier.
+    CodeRefused,
+    /// Id or secret of the OAuth application are wrong, or it may not be used so.
+    ClientRefused,
+    /// The OAuth application does not offer the scopes.
+    ScopesRefused,
+    /// The instance does not know this kind of login.
+    LoginUnsupported,
     /// No seat, Duo Agent Platform off, feature flag off, or direct connections disabled.
     NotEntitled,
     /// The user has several Duo namespaces and chose none.
@@ -111,6 +121,11 @@ impl Reason {
             Self::TokenExpired => "the token has expired",
             Self::TokenRevoked => "the token was revoked",
             Self::ScopeMissing => "the token has neither scope `api` nor `ai_features`",
+            Self::LoginEnded => "GitLab no longer accepts the OAuth login",
+            Self::CodeRefused => "GitLab does not accept the code that the login ended with",
+            Self::ClientRefused => "GitLab does not accept the OAuth application's id or secret",
+            Self::ScopesRefused => "the OAuth application does not offer the scopes that are needed",
+            Self::LoginUnsupported => "the instance does not offer this kind of OAuth login",
             Self::NotEntitled => "GitLab refuses direct access for this user",
             Self::NamespaceMissing => "the user has no default GitLab Duo namespace",
             Self::DuoDisabled => "GitLab Duo is switched off in the namespace that pays for this user",
@@ -146,6 +161,11 @@ impl Reason {
                 | Self::TokenExpired
                 | Self::TokenRevoked
                 | Self::ScopeMissing
+                | Self::LoginEnded
+                | Self::CodeRefused
+                | Self::ClientRefused
+                | Self::ScopesRefused
+                | Self::LoginUnsupported
                 | Self::NotEntitled
                 | Self::NamespaceMissing
                 | Self::DuoDisabled
@@ -162,6 +182,21 @@ impl Reason {
                 "create a new personal access token with scope `ai_features` or `api`, then run `duopool login --pat`"
             }
             Self::ScopeMissing => "create a personal access token with scope `ai_features` or `api`",
+            Self::LoginEnded => "log in again with `duopool login`",
+            Self::CodeRefused => {
+                "start the login again and finish it within ten minutes; the redirect URI must be one that the \
+                 application is registered with"
+            }
+            Self::ClientRefused => {
+                "compare the client id with the application's page at GitLab; a confidential application needs its \
+                 secret, which changes with `Renew secret`; then log in again"
+            }
+            Self::ScopesRefused => {
+                "tick `ai_features` or `api`, and `read_user`, on the application's page at GitLab, then log in again"
+            }
+            Self::LoginUnsupported => {
+                "log in with the browser or with a personal access token; logins from a device need GitLab 17.2"
+            }
             Self::NotEntitled => {
                 "ask the group owner or administrator for a GitLab Duo seat, Duo Agent Platform switched on, and direct \
                  connections allowed"

@@ -8,5 +8,6 @@ pub(crate) mod error;
 pub(crate) mod gateway;
 pub(crate) mod identity;
 pub(crate) mod models;
+pub(crate) mod oauth;
 pub(crate) mod rest;
 pub(crate) mod upstream;

@@ -9,6 +9,7 @@ use actix::{Addr, Recipient};
 use rand::rngs::StdRng;
 
 use crate::access::Access;
+use crate::account::login::LoginsActor;
 use crate::account::registry::{Published, RegistryActor};
 use crate::domain::catalogue::Catalogue;
 use crate::domain::id::RequestId;
@@ -47,6 +48,7 @@ pub(crate) struct DoorParts {
     pub(crate) registry: Addr<RegistryActor>,
     /// Who makes backups.
     pub(crate) backups: Recipient<MakeBackup>,
+    pub(crate) logins: Addr<LoginsActor>,
     pub(crate) published: Published,
     pub(crate) access: Arc<Access>,
     pub(crate) catalogue: Arc<Catalogue>,

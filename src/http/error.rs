@@ -204,6 +204,11 @@ fn class_of(reason: Reason) -> ErrorClass {
         | Reason::TokenExpired
         | Reason::TokenRevoked
         | Reason::ScopeMissing
+        | Reason::LoginEnded
+        | Reason::CodeRefused
+        | Reason::ClientRefused
+        | Reason::ScopesRefused
+        | Reason::LoginUnsupported
         | Reason::NotEntitled
         | Reason::NamespaceMissing
         | Reason::DuoDisabled

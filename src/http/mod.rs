@@ -10,8 +10,10 @@ pub(crate) mod exchange;
 mod guard;
 pub(crate) mod health;
 pub(crate) mod models;
+mod oauth_callback;
 pub(crate) mod openai_chat;
 pub(crate) mod openai_responses;
+pub(crate) mod page;
 mod sse_body;
 
 use actix_web::middleware::from_fn;
@@ -45,8 +47,11 @@ pub(crate) fn routes(config: &mut ServiceConfig) {
         .service(get("/readyz").route(web::get().to(health::ready)))
         .service(get("/").route(web::get().to(health::hello)).route(web::head().to(health::hello)))
         .default_service(web::route().to(nowhere));
+    let browsers = web::resource("/oauth/callback")
+        .route(web::get().to(oauth_callback::callback))
+        .default_service(web::route().to(oauth_callback::only_get));
     // The clients' scope takes every path, so it comes last.
-    config.service(operators).service(clients);
+    config.service(operators).service(browsers).service(clients);
 }
 
 fn wants_websocket(context: &when::GuardContext<'_>) -> bool {

@@ -2,8 +2,6 @@
 
 use std::collections::VecDeque;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -16,10 +14,10 @@ use serde_json::{Value, json};
 use tokio::time::Sleep;
 
 use crate::domain::model::Dialect;
+use crate::simulator::exchange::Exchange;
 use crate::simulator::journal::Ending;
 use crate::simulator::script::{Effect, Plan};
-use crate::simulator::state::Shared;
-use crate::simulator::{anthropic, openai};
+use crate::simulator::{anthropic, json, openai};
 
 /// An answer before any rule touched it.
 #[derive(Debug)]
@@ -72,6 +70,47 @@ impl Answer {
         self
     }
 
+    /// Returns the body as text; empty for a stream.
+    pub(crate) fn text(&self) -> String {
+        match &self.payload {
+            Payload::Whole(body) => String::from_utf8_lossy(body).into_owned(),
+            Payload::Events(..) => String::new(),
+        }
+    }
+
+    pub(crate) fn content_type(&self) -> &str {
+        &self.content_type
+    }
+
+    /// Returns status, content type, body and further headers.
+    pub(crate) fn into_parts(self) -> (u16, String, String, Vec<(String, String)>) {
+        let body = self.text();
+        (self.status, self.content_type, body, self.headers)
+    }
+
+    /// Changes an answer that was given by the ordinary way, where the effect is about that.
+    pub(crate) fn changed(mut self, effect: Option<&Effect>) -> Self {
+        match (effect, &self.payload) {
+            (Some(Effect::AnswerProcessed { status, body, content_type, headers }), _) => {
+                of_rule(*status, body.clone(), content_type, headers.clone())
+            }
+            (Some(Effect::Merge { patch }), Payload::Whole(body)) => {
+                if let Ok(mut value) = serde_json::from_slice::<Value>(body) {
+                    json::merge(&mut value, patch);
+                    self.payload = Payload::Whole(Bytes::from(value.to_string()));
+                }
+                self
+            }
+            (Some(Effect::Pad { bytes }), Payload::Whole(body)) => {
+                let mut padded = body.to_vec();
+                padded.resize(body.len() + bytes, b' ');
+                self.payload = Payload::Whole(Bytes::from(padded));
+                self
+            }
+            _ => self,
+        }
+    }
+
     /// Sends the answer the way `plan` says.
     pub(crate) fn send(self, plan: Plan, exchange: Exchange) -> HttpResponse<ScriptedBody> {
         let Self { status, content_type, headers, payload } = self;
@@ -83,31 +122,8 @@ impl Answer {
             (None, Some(body)) => BodySize::Sized(body.len() as u64),
             _ => BodySize::Stream,
         };
-        let end = match plan.effect {
-            Some(Effect::Close) => {
-                chunks.clear();
-                End::CloseUnsent
-            }
-            Some(Effect::Cut { after }) => {
-                shorten(&mut chunks, after, dialect);
-                End::Close
-            }
-            Some(Effect::Stall { after }) => {
-                shorten(&mut chunks, after, dialect);
-                End::Stall
-            }
-            Some(Effect::ErrorEvent { after, event }) => {
-                let Some(dialect) = dialect else { return not_a_stream().send(Plan::default(), exchange) };
-                chunks.truncate(after);
-                chunks.push_back(event.map_or_else(|| error_event(dialect, chunks.len()), Bytes::from));
-                End::Complete
-            }
-            Some(Effect::Flood { deltas, bytes }) => {
-                flood(&mut chunks, dialect, deltas, bytes);
-                End::Complete
-            }
-            // Decided before there was an ordinary answer.
-            Some(Effect::Hang | Effect::Answer { .. } | Effect::Delay { .. }) | None => End::Complete,
+        let Some(end) = shaped(plan.effect, &mut chunks, dialect) else {
+            return not_a_stream().send(Plan::default(), exchange);
         };
         // Of an empty body actix asks nothing, not even its end; and of none that it must not send a head for.
         let empty = size == BodySize::Sized(0);
@@ -115,7 +131,7 @@ impl Answer {
         let mut exchange = exchange;
         exchange.answered(status, dialect.is_some());
         if empty && end == End::Complete {
-            exchange.ending = Ending::Complete;
+            exchange.will_end(Ending::Complete);
         }
         let body = ScriptedBody {
             size,
@@ -147,6 +163,47 @@ fn not_a_stream() -> Answer {
     Answer::json(500, &json!({ "message": "the simulator's rule asks for an error event, but this is not a stream" }))
 }
 
+/// Makes of the pieces what the effect leaves of them, and returns how they end; `None` where the effect needs a stream
+/// and this is none.
+fn shaped(effect: Option<Effect>, chunks: &mut VecDeque<Bytes>, dialect: Option<Dialect>) -> Option<End> {
+    Some(match effect {
+        Some(Effect::Close | Effect::CloseUnprocessed) => {
+            chunks.clear();
+            End::CloseUnsent
+        }
+        Some(Effect::Cut { after }) => {
+            shorten(chunks, after, dialect);
+            End::Close
+        }
+        Some(Effect::Stall { after }) => {
+            shorten(chunks, after, dialect);
+            End::Stall
+        }
+        Some(Effect::ErrorEvent { after, event }) => {
+            let dialect = dialect?;
+            chunks.truncate(after);
+            chunks.push_back(event.map_or_else(|| error_event(dialect, chunks.len()), Bytes::from));
+            End::Complete
+        }
+        Some(Effect::Flood { deltas, bytes }) => {
+            flood(chunks, dialect, deltas, bytes);
+            End::Complete
+        }
+        // Done before the answer is sent.
+        Some(
+            Effect::Hang
+            | Effect::HangProcessed
+            | Effect::Answer { .. }
+            | Effect::AnswerProcessed { .. }
+            | Effect::Delay { .. }
+            | Effect::Merge { .. }
+            | Effect::Pad { .. }
+            | Effect::MintCase { .. },
+        )
+        | None => End::Complete,
+    })
+}
+
 /// Keeps the first `after` events, or the first `after` bytes of a body that is no stream.
 fn shorten(chunks: &mut VecDeque<Bytes>, after: usize, dialect: Option<Dialect>) {
     if dialect.is_some() {
@@ -174,49 +231,6 @@ fn error_event(dialect: Dialect, sequence_number: usize) -> Bytes {
         Dialect::Messages => anthropic::error_event(),
         Dialect::Responses => openai::responses_error_event(sequence_number),
         Dialect::ChatCompletions => openai::chat_error_event(),
-    }
-}
-
-/// One request on its way through the simulator; its drop is how a hang-up is seen.
-#[derive(Debug)]
-pub(crate) struct Exchange {
-    shared: Arc<Shared>,
-    number: u64,
-    streaming: bool,
-    ending: Ending,
-}
-
-impl Exchange {
-    /// Starts watching request `number`, which the caller has counted.
-    pub(crate) fn watch(shared: Arc<Shared>, number: u64) -> Self {
-        Self { shared, number, streaming: false, ending: Ending::ClosedByClient }
-    }
-
-    fn answered(&mut self, status: u16, streaming: bool) {
-        self.streaming = streaming;
-        self.shared.change(|state| {
-            state.gauges.open_streams += u64::from(streaming);
-            if let Some(record) = state.journal.record_mut(self.number) {
-                record.status = Some(status);
-            }
-        });
-    }
-
-    fn ended(mut self, ending: Ending) {
-        self.ending = ending;
-    }
-}
-
-impl Drop for Exchange {
-    fn drop(&mut self) {
-        self.shared.change(|state| {
-            state.gauges.open_requests -= 1;
-            state.gauges.open_streams -= u64::from(self.streaming);
-            state.gauges.closed_early += u64::from(self.ending == Ending::ClosedByClient);
-            if let Some(record) = state.journal.record_mut(self.number) {
-                record.ending = self.ending;
-            }
-        });
     }
 }
 
@@ -303,7 +317,7 @@ impl MessageBody for ScriptedBody {
         this.first = false;
         if let Some(chunk) = this.chunks.pop_front() {
             if let Some(exchange) = &this.exchange {
-                exchange.shared.chunks_sent.fetch_add(1, Ordering::Relaxed);
+                exchange.count_chunk();
             }
             return Poll::Ready(Some(Ok(chunk)));
         }

@@ -7,6 +7,7 @@ use actix_web::http::Method;
 use serde_json::{Value, json};
 
 use crate::domain::model::Provider;
+use crate::domain::time::Clock as _;
 use crate::simulator::account::Credit;
 use crate::simulator::answer::Answer;
 use crate::simulator::json;

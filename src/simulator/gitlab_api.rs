@@ -6,11 +6,14 @@
 use actix_web::http::Method;
 use serde_json::{Value, json};
 
-use crate::domain::time::Timestamp;
-use crate::simulator::account::{Credit, Entitlement, SimulatedAccount};
+use crate::domain::time::{Clock as _, Timestamp};
+use crate::simulator::account::{Credit, Entitlement};
 use crate::simulator::answer::Answer;
+use crate::simulator::bearer::{authenticate, authorize};
 use crate::simulator::grants::{Minted, Purpose};
 use crate::simulator::graphql;
+use crate::simulator::limits::Kind;
+use crate::simulator::mint_cases::{MintCase, message};
 use crate::simulator::script::Call;
 use crate::simulator::server::Asked;
 use crate::simulator::state::{Shared, State};
@@ -67,55 +70,9 @@ pub(crate) fn answer(shared: &Shared, asked: &Asked<'_>) -> Answer {
     })
 }
 
-fn message(status: u16, message: &str) -> Answer {
-    Answer::json(status, &json!({ "message": message }))
-}
-
-fn invalid_token(description: &str) -> Answer {
-    Answer::json(401, &json!({ "error": "invalid_token", "error_description": description }))
-}
-
-/// Returns whether a token's day of expiry has come.
-fn has_expired(account: &SimulatedAccount, now: Timestamp) -> bool {
-    let expires_at = account.standing.token.expires_at.as_deref().and_then(Timestamp::from_date);
-    expires_at.is_some_and(|at| now >= at)
-}
-
-/// Returns the position of the account whose valid token the request carries.
-pub(crate) fn authenticate(state: &State, asked: &Asked<'_>, now: Timestamp) -> Result<usize, Answer> {
-    let Some(index) = asked.token().and_then(|token| state.owner(token)) else {
-        return Err(message(401, "401 Unauthorized"));
-    };
+fn user(state: &mut State, asked: &Asked<'_>, now: Timestamp) -> Result<Answer, Answer> {
+    let index = authorize(state, asked, now, &["api", "read_api", "read_user"])?;
     let account = &state.accounts[index];
-    if account.standing.token.revoked {
-        return Err(invalid_token("Token was revoked. You have to re-authorize from the user."));
-    }
-    if has_expired(account, now) {
-        return Err(invalid_token("Token is expired. You can either do re-authorization or token refresh."));
-    }
-    Ok(index)
-}
-
-/// Returns whether the account's token has one of `scopes`.
-pub(crate) fn has_scope(account: &SimulatedAccount, scopes: &[&str]) -> bool {
-    account.standing.token.scopes.iter().any(|scope| scopes.contains(&scope.as_str()))
-}
-
-fn authorize(state: &State, asked: &Asked<'_>, now: Timestamp, scopes: &[&str]) -> Result<usize, Answer> {
-    let index = authenticate(state, asked, now)?;
-    if has_scope(&state.accounts[index], scopes) {
-        return Ok(index);
-    }
-    let body = json!({
-        "error": "insufficient_scope",
-        "error_description": "The request requires higher privileges than provided by the access token.",
-        "scope": scopes.join(" "),
-    });
-    Err(Answer::json(403, &body))
-}
-
-fn user(state: &State, asked: &Asked<'_>, now: Timestamp) -> Result<Answer, Answer> {
-    let account = &state.accounts[authorize(state, asked, now, &["api", "read_api", "read_user"])?];
     let username = &account.username;
     let body = json!({
         "id": account.user_id,
@@ -137,8 +94,13 @@ fn user(state: &State, asked: &Asked<'_>, now: Timestamp) -> Result<Answer, Answ
     Ok(Answer::json(200, &body))
 }
 
-fn token_self(state: &State, asked: &Asked<'_>, now: Timestamp) -> Result<Answer, Answer> {
-    let account = &state.accounts[authenticate(state, asked, now)?];
+fn token_self(state: &mut State, asked: &Asked<'_>, now: Timestamp) -> Result<Answer, Answer> {
+    let bearer = authenticate(state, asked, now)?;
+    if !bearer.is_personal {
+        let told = "This endpoint requires token type to be a personal access token";
+        return Err(message(400, &format!("400 Bad request - {told}")));
+    }
+    let account = &state.accounts[bearer.account];
     let token = &account.standing.token;
     let body = json!({
         "id": account.user_id + 9_000,
@@ -156,8 +118,9 @@ fn token_self(state: &State, asked: &Asked<'_>, now: Timestamp) -> Result<Answer
     Ok(Answer::json(200, &body))
 }
 
-fn groups(state: &State, asked: &Asked<'_>, now: Timestamp, root: &str) -> Result<Answer, Answer> {
-    let account = &state.accounts[authorize(state, asked, now, &["api", "read_api"])?];
+fn groups(state: &mut State, asked: &Asked<'_>, now: Timestamp, root: &str) -> Result<Answer, Answer> {
+    let index = authorize(state, asked, now, &["api", "read_api"])?;
+    let account = &state.accounts[index];
     let id = account.namespace_id;
     let group = json!({
         "id": id,
@@ -176,6 +139,11 @@ fn groups(state: &State, asked: &Asked<'_>, now: Timestamp, root: &str) -> Resul
 }
 
 fn mint(state: &mut State, index: usize, purpose: Purpose, now: Timestamp) -> Minted {
+    let call = match purpose {
+        Purpose::Proxy => Call::ThirdPartyDirectAccess,
+        Purpose::Completion => Call::CodeSuggestionsDirectAccess,
+    };
+    state.tallies.minted(index, call, now);
     let account = &state.accounts[index];
     state.grants.mint((index, account), &state.instance, purpose, now)
 }
@@ -192,20 +160,19 @@ fn third_party(state: &mut State, asked: &Asked<'_>, now: Timestamp) -> Result<A
     if !state.instance.direct_connections {
         return Err(message(403, "403 Forbidden"));
     }
-    match state.accounts[index].standing.entitlement {
-        Entitlement::Entitled => {}
-        Entitlement::NotEntitled => return Err(message(403, "403 Forbidden")),
-        Entitlement::MissingNamespace => {
-            return Err(message(503, "Missing default GitLab Duo namespace user preference"));
-        }
-        Entitlement::FeaturesDisabled => {
-            return Err(message(503, "GitLab Duo features are disabled for the billing namespace"));
-        }
-        Entitlement::TokenCreationFailed => return Err(message(503, "Token creation failed")),
-        Entitlement::TokenMissing => return Err(message(503, "Token is missing in response")),
-        Entitlement::GatewayUnreachable => {
-            return Err(message(503, "An HTTP error occurred when creating a Direct Access Token."));
-        }
+    let username = state.accounts[index].username.clone();
+    state.throttle(Kind::ThirdParty, &username, Some(index), now)?;
+    let case = match state.accounts[index].standing.entitlement {
+        Entitlement::Entitled => MintCase::ThirdPartyOk,
+        Entitlement::NotEntitled => MintCase::ThirdPartyForbidden,
+        Entitlement::MissingNamespace => MintCase::ThirdPartyMissingNamespace,
+        Entitlement::FeaturesDisabled => MintCase::ThirdPartyFeaturesDisabled,
+        Entitlement::TokenCreationFailed => MintCase::ThirdPartyTokenCreationFailed,
+        Entitlement::TokenMissing => MintCase::ThirdPartyTokenMissing,
+        Entitlement::GatewayUnreachable => MintCase::ThirdPartyGatewayUnreachable,
+    };
+    if let Some(refusal) = case.answer() {
+        return Err(refusal);
     }
     let minted = mint(state, index, Purpose::Proxy, now);
     let body = json!({
@@ -217,35 +184,23 @@ fn third_party(state: &mut State, asked: &Asked<'_>, now: Timestamp) -> Result<A
 }
 
 fn code_suggestions(state: &mut State, asked: &Asked<'_>, now: Timestamp, own_gateway: &str) -> Result<Answer, Answer> {
-    let from_monolith = |answer: Answer| answer.with_header("X-GitLab-Error-Origin", "monolith");
     let index = authorize(state, asked, now, &["ai_features", "api"])?;
-    if !state.instance.direct_connections {
-        return Err(message(403, "403 Forbidden - Direct connections are disabled"));
-    }
+    let username = state.accounts[index].username.clone();
+    state.throttle(Kind::CodeSuggestions, &username, Some(index), now)?;
     let standing = &state.accounts[index].standing;
-    match (standing.entitlement, standing.credit) {
-        (Entitlement::NotEntitled | Entitlement::FeaturesDisabled, _) => {
-            return Err(from_monolith(message(401, "401 Unauthorized")));
-        }
-        (Entitlement::MissingNamespace, _) => {
-            let told = "Please select a default GitLab Duo namespace in your preferences.";
-            let body = json!({ "error": "missing_default_duo_group", "message": told });
-            return Err(Answer::json(422, &body));
-        }
+    let case = match (standing.entitlement, standing.credit) {
+        _ if !state.instance.direct_connections => MintCase::CompletionDirectConnectionsDisabled,
+        (Entitlement::NotEntitled | Entitlement::FeaturesDisabled, _) => MintCase::CompletionUnauthorized,
+        (Entitlement::MissingNamespace, _) => MintCase::CompletionMissingNamespace,
         // Unlike the endpoint for agents, this one passes on what the gateway said.
-        (_, Credit::Exhausted) => {
-            let body = json!({
-                "message": "Token creation failed",
-                "error": "insufficient_credits",
-                "error_code": "USAGE_QUOTA_EXCEEDED",
-                "error_description": "Consumer does not have sufficient credits for this request",
-            });
-            return Err(Answer::json(402, &body));
-        }
+        (_, Credit::Exhausted) => MintCase::CompletionQuotaExceeded,
         (Entitlement::TokenCreationFailed | Entitlement::TokenMissing | Entitlement::GatewayUnreachable, _) => {
-            return Err(message(503, "Token creation failed"));
+            MintCase::CompletionUnavailable
         }
-        (Entitlement::Entitled, Credit::Available | Credit::NotEntitled) => {}
+        (Entitlement::Entitled, Credit::Available | Credit::NotEntitled) => MintCase::CompletionOk,
+    };
+    if let Some(refusal) = case.answer() {
+        return Err(refusal);
     }
     let minted = mint(state, index, Purpose::Completion, now);
     let body = json!({

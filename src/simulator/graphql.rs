@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use crate::domain::time::Timestamp;
 use crate::simulator::account::{ChatModel, Entitlement, SimulatedAccount};
 use crate::simulator::answer::Answer;
-use crate::simulator::gitlab_api;
+use crate::simulator::bearer;
 use crate::simulator::json;
 use crate::simulator::server::Asked;
 use crate::simulator::state::State;
@@ -22,16 +22,18 @@ const NO_PERMISSION: &str =
     "The resource that you are attempting to access does not exist or you don't have permission to perform this action";
 
 /// Answers a query.
-pub(crate) fn answer(state: &State, asked: &Asked<'_>, now: Timestamp) -> Result<Answer, Answer> {
+pub(crate) fn answer(state: &mut State, asked: &Asked<'_>, now: Timestamp) -> Result<Answer, Answer> {
     let invalid_token = || Answer::json(401, &json!({ "errors": [{ "message": "Invalid token" }] }));
     // Without a token the public part of the schema answers.
     let mut account = None;
-    if asked.token().is_some() {
-        let index = gitlab_api::authenticate(state, asked, now).map_err(|_| invalid_token())?;
-        account = Some(&state.accounts[index]);
-    }
-    if account.is_some_and(|account| !gitlab_api::has_scope(account, &["api", "read_api"])) {
-        return Err(invalid_token());
+    if asked.credential().is_some() {
+        // A limit is told in its own words.
+        let told = |refusal: Answer| if refusal.status == 401 { invalid_token() } else { refusal };
+        let bearer = bearer::authenticate(state, asked, now).map_err(told)?;
+        if !bearer.may(&["api", "read_api"]) {
+            return Err(invalid_token());
+        }
+        account = Some(&state.accounts[bearer.account]);
     }
     let body: Value = serde_json::from_slice(asked.body).unwrap_or_default();
     let Some(selected) = json::text(&body, "query").and_then(parse) else {

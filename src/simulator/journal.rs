@@ -98,6 +98,8 @@ pub struct Gauges {
     pub open_streams: u64,
     /// Requests whose client closed the connection before the end of the answer.
     pub closed_early: u64,
+    /// Calls that a limit refused.
+    pub throttled: u64,
 }
 
 /// A request as it arrives.

@@ -1,6 +1,6 @@
 //! Short ways to look into a request body whose shape is not known yet.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// Returns the string at `key`.
 pub(crate) fn text<'a>(value: &'a Value, key: &str) -> Option<&'a str> {
@@ -40,4 +40,22 @@ pub(crate) fn chars(value: &Value) -> usize {
 /// Returns the longest beginning of `text` with at most `chars_max` characters.
 pub(crate) fn beginning(text: &str, chars_max: usize) -> &str {
     text.char_indices().nth(chars_max).map_or(text, |(end, _)| &text[..end])
+}
+
+/// Applies a JSON merge patch (RFC 7396).
+pub(crate) fn merge(target: &mut Value, patch: &Value) {
+    let Some(patch) = patch.as_object() else {
+        *target = patch.clone();
+        return;
+    };
+    if !target.is_object() {
+        *target = json!({});
+    }
+    for (key, value) in patch {
+        if !value.is_null() {
+            merge(&mut target[key], value);
+        } else if let Some(map) = target.as_object_mut() {
+            map.remove(key);
+        }
+    }
 }

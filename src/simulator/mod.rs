@@ -1,4 +1,5 @@
-//! A GitLab with Duo, on loopback: tokens, direct access, GraphQL, the AI gateway with its models, and faults at will.
+//! A GitLab with Duo, on loopback: OAuth, tokens, direct access, GraphQL, the AI gateway with its models, and faults at
+//! will.
 //!
 //! It exists so that every promise of duopool can be tried without a GitLab account: the demo, the tests and the
 //! benchmarks run against it. It is strict where the real services are strict, since a simulator that forgives proves
@@ -6,13 +7,19 @@
 //! from GitLab's source and documentation and from the providers' published APIs; none of the wire types are shared
 //! with `protocol`, which would make both wrong in the same way.
 //!
-//! Deliberately not here: OAuth, token rotation and rate limits of GitLab, encryption on the wire, and any address but
-//! loopback. Its models do not think; they answer the same request with the same words.
+//! What a client promises about its credentials is proved here as well: each account has a tally of what really
+//! happened to its tokens, and calls can be held at the steps where a crash would matter.
+//!
+//! Deliberately not here: passwords and sessions, encryption on the wire, and any address but loopback. Its models do
+//! not think; they answer the same request with the same words.
 
 mod account;
 mod answer;
 mod anthropic;
+mod bearer;
+mod clock;
 mod control;
+mod exchange;
 mod gateway;
 mod gitlab_api;
 mod grants;
@@ -20,8 +27,11 @@ mod graphql;
 mod handle;
 mod journal;
 mod json;
+mod limits;
 mod mind;
+mod mint_cases;
 mod models;
+mod oauth;
 mod openai;
 mod openai_chat;
 mod openai_responses;
@@ -29,6 +39,8 @@ mod plausible;
 mod script;
 mod server;
 mod state;
+mod steps;
+mod tally;
 
 #[cfg(test)]
 mod tests;
@@ -36,8 +48,16 @@ mod tests;
 pub use account::{
     ChatModel, ChatModels, Credit, Entitlement, PersonalToken, SimulatedAccount, Standing, demo_accounts,
 };
-pub use handle::{SimulatorHandle, UnknownAccount};
+pub use handle::{NotDone, SimulatorHandle, UnknownAccount};
 pub use journal::{Ending, Gauges, Record, fingerprint};
+pub use limits::{Limit, Limits};
+pub use mint_cases::{MintCase, MintClass};
+pub use oauth::{
+    DEMO_CONFIDENTIAL_CLIENT_ID, DEMO_CONFIDENTIAL_CLIENT_SECRET, DEMO_PUBLIC_CLIENT_ID, DEMO_REDIRECT_URI, Decision,
+    IssuedTokens, OauthApplication, OauthPolicy, demo_applications,
+};
 pub use script::{Call, Effect, Rule};
 pub use server::{Running, Settings, start};
 pub use state::{Deployment, Instance};
+pub use steps::{Flow, Hold, HoldInForce, Step, StepEvent};
+pub use tally::Tally;

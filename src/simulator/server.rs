@@ -13,15 +13,20 @@ use actix_web::{App, HttpRequest, HttpResponse, HttpServer};
 use serde_json::Value;
 use tokio::net::TcpSocket;
 
-use crate::domain::time::{Clock, SystemClock};
+use crate::domain::time::{Clock, SystemClock, Timestamp};
 use crate::simulator::account::{SimulatedAccount, demo_accounts};
-use crate::simulator::answer::{self, Exchange, ScriptedBody};
+use crate::simulator::answer::{self, Answer, ScriptedBody};
+use crate::simulator::exchange::{Exchange, Watched};
 use crate::simulator::grants::Grants;
 use crate::simulator::handle::SimulatorHandle;
 use crate::simulator::journal::{Arrival, Gauges, Journal, fingerprint};
+use crate::simulator::limits::{Kind, Windows};
+use crate::simulator::oauth::{OauthApplication, Params, Vault, demo_applications};
 use crate::simulator::script::{Call, Effect, Plan, Script};
 use crate::simulator::state::{Instance, Shared, State};
-use crate::simulator::{control, gateway, gitlab_api, json};
+use crate::simulator::steps::{Flow, Step, Steps};
+use crate::simulator::tally::Tallies;
+use crate::simulator::{control, gateway, gitlab_api, json, oauth};
 
 /// Largest request body in bytes; above what any client of a model sends.
 const BODY_BYTES_MAX: usize = 64 * 1_024 * 1_024;
@@ -41,6 +46,8 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// Its users.
     pub accounts: Vec<SimulatedAccount>,
+    /// Its OAuth applications.
+    pub applications: Vec<OauthApplication>,
     /// The instance.
     pub instance: Instance,
     /// Path that the instance lives below, such as `/gitlab`; empty for none. The gateway's path does not change.
@@ -57,6 +64,7 @@ impl Default for Settings {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             accounts: demo_accounts(),
+            applications: demo_applications(),
             instance: Instance::default(),
             path_prefix: String::new(),
             keep_requests: true,
@@ -122,6 +130,11 @@ pub async fn start(settings: Settings) -> io::Result<Running> {
         script: Script::default(),
         journal: Journal::new(settings.keep_requests),
         gauges: Gauges::default(),
+        applications: settings.applications,
+        vault: Vault::default(),
+        windows: Windows::default(),
+        tallies: Tallies::default(),
+        steps: Steps::default(),
     };
     let prefix = settings.path_prefix.trim_end_matches('/').to_owned();
     let shared = Arc::new(Shared::new(state, settings.clock, listener.local_addr()?, prefix));
@@ -155,16 +168,67 @@ pub(crate) struct Asked<'a> {
     pub(crate) body: &'a Bytes,
 }
 
+/// A credential as a call to the API carries it.
+#[derive(Clone, Copy)]
+pub(crate) struct Credential<'a> {
+    pub(crate) token: &'a str,
+    /// Whether it came in the header for personal access tokens.
+    pub(crate) in_private_header: bool,
+}
+
 impl Asked<'_> {
     /// Returns the credential of a call to GitLab's API, which takes it in either of two headers.
-    pub(crate) fn token(&self) -> Option<&str> {
-        token_of(self.headers)
+    pub(crate) fn credential(&self) -> Option<Credential<'_>> {
+        let header = |name: &str| self.headers.get(name)?.to_str().ok();
+        if let Some(token) = header("private-token") {
+            return Some(Credential { token, in_private_header: true });
+        }
+        let token = header("authorization")?.strip_prefix("Bearer ")?;
+        Some(Credential { token, in_private_header: false })
     }
 }
 
-fn token_of(headers: &HeaderMap) -> Option<&str> {
-    let header = |name: &str| headers.get(name)?.to_str().ok();
-    header("private-token").or_else(|| header("authorization")?.strip_prefix("Bearer "))
+/// Which part of the listener a request is for, with the path below that part's root.
+#[derive(Clone, Copy)]
+enum Part<'a> {
+    Gateway(&'a str),
+    Instance(&'a str),
+    Nowhere,
+}
+
+impl<'a> Part<'a> {
+    fn of(path: &'a str, instance_prefix: &str) -> Self {
+        let below_gateway = path.strip_prefix(GATEWAY_PREFIX).filter(|rest| rest.is_empty() || rest.starts_with('/'));
+        match (below_gateway, path.strip_prefix(instance_prefix)) {
+            (Some(path), _) => Self::Gateway(path),
+            (None, Some(path)) => Self::Instance(path),
+            (None, None) => Self::Nowhere,
+        }
+    }
+
+    fn path(self) -> &'a str {
+        match self {
+            Self::Gateway(path) | Self::Instance(path) => path,
+            Self::Nowhere => "",
+        }
+    }
+
+    fn call(self, asked: &Asked<'_>) -> Call {
+        match self {
+            Self::Gateway(path) => gateway::call_of(path),
+            Self::Instance(path) => oauth::call_of(asked).unwrap_or_else(|| gitlab_api::call_of(path)),
+            Self::Nowhere => Call::Other,
+        }
+    }
+
+    fn answer(self, shared: &Shared, call: Call, asked: &Asked<'_>) -> Answer {
+        match self {
+            Self::Gateway(_) => gateway::answer(shared, asked),
+            Self::Instance(path) if path.starts_with("/oauth/") => oauth::answer(shared, call, asked),
+            Self::Instance(_) => gitlab_api::answer(shared, asked),
+            Self::Nowhere => gitlab_api::not_found(),
+        }
+    }
 }
 
 async fn entry(request: HttpRequest, body: Bytes, shared: web::Data<Shared>) -> HttpResponse<ScriptedBody> {
@@ -172,7 +236,7 @@ async fn entry(request: HttpRequest, body: Bytes, shared: web::Data<Shared>) -> 
     let (path, query) = (request.path(), request.query_string());
     let asked = |path| Asked { method: request.method(), path, query, headers: request.headers(), body: &body };
     if let Some(path) = path.strip_prefix(CONTROL_PREFIX) {
-        let (status, body) = control::answer(&SimulatorHandle { shared }, &asked(path));
+        let (status, body) = control::answer(&SimulatorHandle { shared }, &asked(path)).await;
         let mut response = HttpResponse::with_body(status, ScriptedBody::unwatched(body));
         response.headers_mut().insert(
             actix_web::http::header::CONTENT_TYPE,
@@ -180,29 +244,25 @@ async fn entry(request: HttpRequest, body: Bytes, shared: web::Data<Shared>) -> 
         );
         return response;
     }
-    let gateway_path = path.strip_prefix(GATEWAY_PREFIX).filter(|rest| rest.is_empty() || rest.starts_with('/'));
-    let instance_path = path.strip_prefix(shared.path_prefix.as_str());
-    let call = match (gateway_path, instance_path) {
-        (Some(path), _) => gateway::call_of(path),
-        (None, Some(path)) => gitlab_api::call_of(path),
-        (None, None) => Call::Other,
-    };
-    let (exchange, mut plan) = arrive(&shared, call, &request, &body);
+    let part = Part::of(path, &shared.path_prefix);
+    let asked = asked(part.path());
+    let call = part.call(&asked);
+    let (exchange, mut plan) = arrive(&shared, part, call, &request, &asked);
+    if exchange.has_steps() {
+        exchange.reach(Step::Arrived, None).await;
+    }
     let answer = match plan.effect.take() {
-        Some(Effect::Hang) => {
-            // The exchange is dropped, and so recorded, when the client hangs up.
-            match std::future::pending::<std::convert::Infallible>().await {}
-        }
+        Some(Effect::Hang) => forever().await,
         Some(Effect::Answer { status, body, content_type, headers }) => {
             answer::of_rule(status, body, &content_type, headers)
         }
+        Some(effect @ Effect::CloseUnprocessed) => {
+            plan.effect = Some(effect);
+            answer::of_rule(200, String::new(), "text/plain", Vec::new())
+        }
         other => {
             plan.effect = other;
-            match (gateway_path, instance_path) {
-                (Some(path), _) => gateway::answer(&shared, &asked(path)),
-                (None, Some(path)) => gitlab_api::answer(&shared, &asked(path)),
-                (None, None) => gitlab_api::not_found(),
-            }
+            processed(&shared, part, call, (&request, &asked), (&exchange, &plan)).await
         }
     };
     if !plan.pace.first_byte.is_zero() {
@@ -211,14 +271,75 @@ async fn entry(request: HttpRequest, body: Bytes, shared: web::Data<Shared>) -> 
     answer.send(plan, exchange)
 }
 
+/// Never answers. The exchange is dropped, and so recorded, when the client hangs up.
+async fn forever() -> Answer {
+    match std::future::pending::<std::convert::Infallible>().await {}
+}
+
+/// Gives the ordinary answer, as far as limits and the rule in force let it.
+async fn processed(
+    shared: &Shared,
+    part: Part<'_>,
+    call: Call,
+    (request, asked): (&HttpRequest, &Asked<'_>),
+    (exchange, plan): (&Exchange, &Plan),
+) -> Answer {
+    if let Part::Instance(path) = part
+        && let Err(refusal) = limited(shared, path, request, exchange)
+    {
+        return refusal;
+    }
+    if let Some(Effect::MintCase { name }) = &plan.effect
+        && let Some(refusal) = name.answer()
+    {
+        return refusal;
+    }
+    let answer = part.answer(shared, call, asked);
+    if exchange.has_steps() && matches!(answer.status, 200 | 201) {
+        exchange.reach(Step::Committed, Some(answer.status)).await;
+    }
+    if plan.effect == Some(Effect::HangProcessed) {
+        return forever().await;
+    }
+    answer.changed(plan.effect.as_ref())
+}
+
+/// Counts a call against the limits on addresses.
+fn limited(shared: &Shared, path: &str, request: &HttpRequest, exchange: &Exchange) -> Result<(), Answer> {
+    let now = shared.clock.now();
+    let address = request.peer_addr().map_or_else(String::new, |address| address.ip().to_string());
+    shared.change(|state| {
+        let account = exchange.account().and_then(|username| state.account_index(username));
+        state.throttle(Kind::Address, &address, account, now)?;
+        if oauth::is_token_endpoint(path) {
+            state.throttle(Kind::OauthToken, &address, account, now)?;
+        }
+        Ok(())
+    })
+}
+
 /// Logs a request and asks the rules about it.
-fn arrive(shared: &Arc<Shared>, call: Call, request: &HttpRequest, body: &Bytes) -> (Exchange, Plan) {
-    let token = token_of(request.headers());
+fn arrive(
+    shared: &Arc<Shared>,
+    part: Part<'_>,
+    call: Call,
+    request: &HttpRequest,
+    asked: &Asked<'_>,
+) -> (Exchange, Plan) {
+    let is_oauth = matches!(part, Part::Instance(path) if path.starts_with("/oauth/"));
+    let params = if is_oauth { Params::of(asked) } else { Params::default() };
+    let token = asked.credential().map(|credential| credential.token);
     let target = request.uri().path_and_query().map_or("", |target| target.as_str());
+    let masked = is_oauth.then(|| (oauth::masked_target(target), oauth::masked_body(asked.headers, asked.body)));
+    let (target, body) = masked.as_ref().map_or((target, asked.body), |(target, body)| (target.as_str(), body));
     let at = shared.clock.now();
-    let (number, plan) = shared.change(|state| {
+    let (number, plan, watched) = shared.change(|state| {
         let grant = token.and_then(|token| state.grants.of_token(token));
-        let owner = grant.map(|grant| grant.account).or_else(|| state.owner(token?));
+        let owner = grant.map(|grant| grant.account).or_else(|| {
+            let of_oauth = |token| state.vault.of_access(token).map(|(_, pair)| pair.consent.account);
+            let presented = || token.and_then(|token| state.owner(token).or_else(|| of_oauth(token)));
+            oauth::owner(state, call, &params).or_else(presented)
+        });
         let account = owner.map(|index| state.accounts[index].username.clone());
         let credential = if state.journal.is_kept() {
             grant.map(|grant| grant.fingerprint.clone()).or_else(|| token.map(fingerprint))
@@ -227,13 +348,33 @@ fn arrive(shared: &Arc<Shared>, call: Call, request: &HttpRequest, body: &Bytes)
         };
         let model = state.script.asks_for_model().then(|| serde_json::from_slice::<Value>(body).ok()).flatten();
         let model = model.as_ref().and_then(|body| json::text(body, "model"));
-        let plan = state.script.take(account.as_deref(), call, model);
+        let plan = state.script.take(account.as_deref(), call, model, at);
         let grant = grant.map(|grant| grant.number);
         state.gauges.requests += 1;
         state.gauges.open_requests += 1;
         let (method, headers) = (request.method().as_str(), request.headers());
+        let watched = watch(state, call, account.clone(), owner, &params, at);
         let number = state.journal.add(Arrival { at, account, grant, call, method, target, headers, credential, body });
-        (number, plan)
+        (number, plan, watched)
     });
-    (Exchange::watch(Arc::clone(shared), number), plan)
+    (Exchange::watch(Arc::clone(shared), number, watched), plan)
+}
+
+/// Counts a request that concerns tokens.
+fn watch(
+    state: &mut State,
+    call: Call,
+    account: Option<String>,
+    owner: Option<usize>,
+    params: &Params,
+    now: Timestamp,
+) -> Watched {
+    let refreshing = (call == Call::Refresh).then(|| params.text("refresh_token").map(fingerprint)).flatten();
+    if let Some(token) = &refreshing {
+        state.tallies.refresh_begins(owner, token);
+    }
+    if let (Call::ThirdPartyDirectAccess | Call::CodeSuggestionsDirectAccess, Some(owner)) = (call, owner) {
+        state.tallies.mint_requested(owner, now);
+    }
+    Watched { account, flow: Flow::of(call), refreshing }
 }

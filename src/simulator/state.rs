@@ -10,11 +10,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use crate::domain::time::Clock;
+use crate::domain::time::{Clock, Timestamp};
 use crate::simulator::account::SimulatedAccount;
+use crate::simulator::answer::Answer;
+use crate::simulator::clock::ShiftedClock;
 use crate::simulator::grants::Grants;
 use crate::simulator::journal::{Gauges, Journal};
+use crate::simulator::limits::{Kind, Limits, Windows};
+use crate::simulator::oauth::{OauthApplication, OauthPolicy, Vault};
 use crate::simulator::script::Script;
+use crate::simulator::steps::Steps;
+use crate::simulator::tally::{Tallies, Tally};
 
 /// What can be changed about the instance at run time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +42,10 @@ pub struct Instance {
     pub grant_lifetime_s: u64,
     /// Number of text deltas in a model's plain text answer; unset means as many as the text has words.
     pub text_deltas: Option<u32>,
+    /// How the OAuth server behaves.
+    pub oauth: OauthPolicy,
+    /// How often somebody may ask.
+    pub limits: Limits,
 }
 
 impl Default for Instance {
@@ -49,6 +59,8 @@ impl Default for Instance {
             reported_gateway: None,
             grant_lifetime_s: 3_600,
             text_deltas: None,
+            oauth: OauthPolicy::default(),
+            limits: Limits::default(),
         }
     }
 }
@@ -93,12 +105,51 @@ pub(crate) struct State {
     pub(crate) script: Script,
     pub(crate) journal: Journal,
     pub(crate) gauges: Gauges,
+    pub(crate) applications: Vec<OauthApplication>,
+    pub(crate) vault: Vault,
+    pub(crate) windows: Windows,
+    pub(crate) tallies: Tallies,
+    pub(crate) steps: Steps,
 }
 
 impl State {
     /// Returns the position of the account that a personal access token belongs to.
     pub(crate) fn owner(&self, token: &str) -> Option<usize> {
         self.accounts.iter().position(|account| account.token.expose() == token)
+    }
+
+    /// Returns the position of the account with a username.
+    pub(crate) fn account_index(&self, username: &str) -> Option<usize> {
+        self.accounts.iter().position(|account| account.username == username)
+    }
+
+    /// Returns the application with a client id.
+    pub(crate) fn application(&self, client_id: &str) -> Option<&OauthApplication> {
+        self.applications.iter().find(|application| application.client_id == client_id)
+    }
+
+    /// Lets a call pass a limit, or returns GitLab's refusal, which is counted.
+    pub(crate) fn throttle(
+        &mut self,
+        kind: Kind,
+        who: &str,
+        account: Option<usize>,
+        now: Timestamp,
+    ) -> Result<(), Answer> {
+        let passed = self.windows.admit(&self.instance.limits, kind, who, now);
+        if passed.is_err() {
+            self.gauges.throttled += 1;
+            if let Some(account) = account {
+                self.tallies.of(account).throttled += 1;
+            }
+        }
+        passed
+    }
+
+    /// Returns what happened to an account, with its tokens that work now.
+    pub(crate) fn tally(&self, account: usize, now: Timestamp) -> Tally {
+        let (refresh_tokens_valid, access_tokens_valid) = self.vault.valid(account, now);
+        Tally { refresh_tokens_valid, access_tokens_valid, ..self.tallies.told(account) }
     }
 
     /// Returns the account with a username.
@@ -112,7 +163,7 @@ impl State {
 pub(crate) struct Shared {
     state: Mutex<State>,
     changes: watch::Sender<u64>,
-    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) clock: ShiftedClock,
     pub(crate) address: SocketAddr,
     pub(crate) path_prefix: String,
     /// Pieces of bodies that connections took. Not behind the lock, since it changes with every event.
@@ -124,7 +175,7 @@ impl Shared {
         Self {
             state: Mutex::new(state),
             changes: watch::Sender::new(0),
-            clock,
+            clock: ShiftedClock::new(clock),
             address,
             path_prefix,
             chunks_sent: AtomicU64::new(0),

@@ -10,6 +10,7 @@ mod cancellation;
 mod cli;
 mod clients;
 mod first_light;
+mod login;
 mod model_names;
 mod restart;
 mod routes;

@@ -13,7 +13,7 @@ use crate::account::view::TestReport;
 use crate::domain::fault::Reason;
 use crate::domain::id::Generation;
 use crate::gitlab::rest::Session;
-use crate::store::PutAccount;
+use crate::store::Credential;
 
 impl Handler<News> for AccountActor {
     type Result = ();
@@ -83,11 +83,14 @@ impl Handler<Relogin> for AccountActor {
 
     fn handle(&mut self, login: Relogin, _: &mut Self::Context) -> Self::Result {
         let mut record = self.record.clone();
-        record.credential = login.credential;
-        record.credential_generation = record.credential_generation.next();
+        let superseded = is_older(&login.credential, &record.credential);
+        if !superseded {
+            record.credential = login.credential;
+            record.credential_generation = record.credential_generation.next();
+        }
         record.username = login.username;
         login.given.apply(&mut record);
-        let saving = self.office.store.send(PutAccount(record.clone()));
+        let saving = self.office.save(record.clone(), login.login);
         // Stored first: a token that only memory knows would be lost with the process.
         let saved = saving.into_actor(self).map(move |result, actor, ctx| {
             match result {
@@ -96,10 +99,22 @@ impl Handler<Relogin> for AccountActor {
                 Err(_) => return Err(crate::store::StoreError::NoSuchAccount(record.id)),
             }
             actor.record = record;
-            actor.adopt(&login.mint, ctx);
+            if !superseded {
+                actor.mint_ended(login.mint, ctx);
+            }
             Ok(())
         });
         Box::pin(saved)
+    }
+}
+
+/// Returns whether `new` is from before `present`: a login that could not be completed for a while may be overtaken.
+fn is_older(new: &Credential, present: &Credential) -> bool {
+    match (new, present) {
+        (Credential::OAuth { pair: new, .. }, Credential::OAuth { pair: present, .. }) => {
+            new.obtained_at < present.obtained_at
+        }
+        (Credential::OAuth { .. } | Credential::PersonalAccessToken { .. }, _) => false,
     }
 }
 

@@ -5,7 +5,7 @@ mod handlers;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Context, Message, Recipient, WrapFuture};
+use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Context, MailboxError, Message, Recipient, WrapFuture};
 use futures::channel::oneshot;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -30,7 +30,10 @@ use crate::gitlab::models::{self, Available};
 use crate::gitlab::rest::Session;
 use crate::gitlab::upstream::Upstream;
 use crate::gitlab::{error::Call, error::classify};
-use crate::store::{AccountRecord, Credential, GrantRecord, GrantSource, PutAccount, PutGrant, StoreActor};
+use crate::store::{
+    AccountRecord, Credential, GrantRecord, GrantSource, PutAccount, PutAccountFromLogin, PutGrant, StoreActor,
+    StoreError,
+};
 
 /// How often deadlines are compared with wall time. Short, so that a laptop that wakes up renews at once.
 const TICK: Duration = Duration::from_secs(1);
@@ -66,6 +69,21 @@ impl Office {
         let configured = self.settings.gateway.as_ref().filter(|(of, _)| of == instance);
         configured.map(|(_, gateway)| gateway.clone())
     }
+
+    /// Stores `record`; the login that it came by, if it is a stored one, is removed with the same write.
+    pub(crate) fn save(
+        &self,
+        record: AccountRecord,
+        login: Option<String>,
+    ) -> impl Future<Output = Result<Result<(), StoreError>, MailboxError>> + use<> {
+        let store = self.store.clone();
+        async move {
+            match login {
+                Some(login) => store.send(PutAccountFromLogin { record, login }).await,
+                None => store.send(PutAccount(record)).await,
+            }
+        }
+    }
 }
 
 /// Somebody who waits for a renewal.
@@ -81,20 +99,22 @@ pub(crate) struct AccountActor {
     root_namespace_id: Option<String>,
     available: Available,
     completion_model: Option<String>,
-    /// What the login that brought the account has minted.
-    first: Option<Mint>,
+    /// What the mint of the login that brought the account came to.
+    first: Option<Result<Mint, CallError>>,
     waiting: Vec<Waiter>,
     listing: Vec<oneshot::Sender<()>>,
 }
 
-/// Gives a known account a new token, which was checked and has minted a grant.
+/// Gives a known account a new credential, and what its first mint came to.
 #[derive(Message)]
 #[rtype(result = "Result<(), crate::store::StoreError>")]
 pub(crate) struct Relogin {
     pub(crate) credential: Credential,
     pub(crate) username: String,
     pub(crate) given: Given,
-    pub(crate) mint: Mint,
+    pub(crate) mint: Result<Mint, CallError>,
+    /// The stored login that it came by, which ends with it.
+    pub(crate) login: Option<String>,
 }
 
 impl AccountActor {
@@ -121,8 +141,8 @@ impl AccountActor {
         }
     }
 
-    /// Adds what the login that brought the account has minted.
-    pub(crate) fn with_first_grant(mut self, mint: Mint) -> Self {
+    /// Adds what the mint of the login that brought the account came to.
+    pub(crate) fn with_first_mint(mut self, mint: Result<Mint, CallError>) -> Self {
         self.first = Some(mint);
         self
     }
@@ -401,7 +421,7 @@ impl Actor for AccountActor {
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(MAILBOX);
         if let Some(mint) = self.first.take() {
-            self.adopt(&mint, ctx);
+            self.mint_ended(mint, ctx);
         }
         if self.office.settings.timers && self.record.enabled {
             ctx.run_interval(TICK, |actor, ctx| actor.event(Event::Tick, ctx));

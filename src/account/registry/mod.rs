@@ -16,7 +16,7 @@ pub(crate) use crate::account::actor::{AccountActor, AccountSettings};
 use crate::account::actor::{Office, Relogin};
 use crate::account::api::{Retire, Snapshot, SnapshotChanged, Table};
 use crate::account::lease::Gauge;
-use crate::account::login::{self, Checked, LoginError, NewAccount, probe_model};
+use crate::account::login::{self, Arrival, LoginError, NewAccount, probe_model};
 use crate::account::shared_health::Refused;
 use crate::domain::catalogue::Catalogue;
 use crate::domain::endpoint::GatewayUrl;
@@ -24,7 +24,7 @@ use crate::domain::id::AccountId;
 use crate::domain::model::ModelName;
 use crate::domain::time::Clock;
 use crate::gitlab::upstream::Upstream;
-use crate::store::{AccountRecord, Contents, DeleteAccount, Load, PutAccount, StoreActor, StoreError};
+use crate::store::{AccountRecord, Contents, DeleteAccount, Load, StoreActor, StoreError};
 
 /// Where the table is published and read.
 pub(crate) type Published = Arc<ArcSwap<Table>>;
@@ -74,6 +74,11 @@ struct Entry {
 #[derive(Debug, Message)]
 #[rtype(result = "Result<AccountId, LoginError>")]
 pub(crate) struct AddAccount(pub(crate) NewAccount);
+
+/// Adds the account of a user who has logged in, or gives a known one the new credential. It is stored before the answer.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<AccountId, LoginError>")]
+pub(crate) struct Admit(pub(crate) Box<Arrival>);
 
 /// Stops routing to an account at once, lets its requests finish, and forgets it; `false` if it is not known.
 #[derive(Debug, Message)]
@@ -207,28 +212,22 @@ impl RegistryActor {
         }
     }
 
-    /// Stores and starts an account that passed its checks, or hands a known one its new token.
+    /// Stores and starts an account, or hands a known one its new credential.
     ///
     /// Of several logins of one account at the same time, the first adds it and the others find it known.
-    fn admit(&mut self, new: NewAccount, checked: Checked) -> ResponseActFuture<Self, Result<AccountId, LoginError>> {
-        let record = checked.record(&new, self.office.clock.now());
-        let id = record.id.clone();
+    fn admit(&mut self, arrival: Arrival) -> ResponseActFuture<Self, Result<AccountId, LoginError>> {
+        let id = arrival.account();
         if let Some(waiting) = self.enrolling.get_mut(&id) {
             let (waiter, enrolled) = oneshot::channel();
             waiting.push(waiter);
-            return Box::pin(enrolled.into_actor(self).then(|_, actor, _| actor.admit(new, checked)));
+            return Box::pin(enrolled.into_actor(self).then(|_, actor, _| actor.admit(arrival)));
         }
-        let Some(entry) = self.entries.get(&id) else { return self.enrol(record, checked) };
-        if !new.renew {
+        let Some(entry) = self.entries.get(&id) else { return self.enrol(arrival) };
+        if !arrival.renew {
             return Box::pin(fut::ready(Err(LoginError::Known(id))));
         }
-        let relogin = Relogin {
-            credential: checked.credential(&new),
-            username: checked.identity.username,
-            given: new.given.clone(),
-            mint: checked.mint,
-        };
-        let asked = entry.address.send(relogin).into_actor(self);
+        let Arrival { username, credential, given, mint, login, .. } = arrival;
+        let asked = entry.address.send(Relogin { credential, username, given, mint, login }).into_actor(self);
         Box::pin(asked.map(move |result, _, _| match result {
             Ok(Ok(())) => Ok(id),
             Ok(Err(error)) => Err(LoginError::Store(error)),
@@ -236,14 +235,12 @@ impl RegistryActor {
         }))
     }
 
-    fn enrol(
-        &mut self,
-        record: AccountRecord,
-        checked: Checked,
-    ) -> ResponseActFuture<Self, Result<AccountId, LoginError>> {
+    fn enrol(&mut self, arrival: Arrival) -> ResponseActFuture<Self, Result<AccountId, LoginError>> {
+        let record = arrival.record(self.office.clock.now());
+        let Arrival { mint, login, .. } = arrival;
         let id = record.id.clone();
         self.enrolling.insert(id.clone(), Vec::new());
-        let saving = self.office.store.send(PutAccount(record.clone())).into_actor(self);
+        let saving = self.office.save(record.clone(), login).into_actor(self);
         Box::pin(saving.map(move |result, actor, _| {
             // Dropped, they wake those that wait.
             drop(actor.enrolling.remove(&id));
@@ -254,7 +251,7 @@ impl RegistryActor {
             }
             info!(account.id = %id, "account `{id}` was added");
             actor.start_account(record, |record, office, gauge| {
-                AccountActor::new(office, record, None, gauge).with_first_grant(checked.mint)
+                AccountActor::new(office, record, None, gauge).with_first_mint(mint)
             });
             Ok(id)
         }))
@@ -328,9 +325,17 @@ impl Handler<AddAccount> for RegistryActor {
             (new, checked)
         };
         Box::pin(checking.into_actor(self).then(|(new, checked), actor, _| match checked {
-            Ok(checked) => actor.admit(new, checked),
+            Ok(checked) => actor.admit(checked.arrival(new)),
             Err(error) => Box::pin(fut::ready(Err(error))),
         }))
+    }
+}
+
+impl Handler<Admit> for RegistryActor {
+    type Result = ResponseActFuture<Self, Result<AccountId, LoginError>>;
+
+    fn handle(&mut self, Admit(arrival): Admit, _: &mut Self::Context) -> Self::Result {
+        self.admit(*arrival)
     }
 }
 

@@ -10,7 +10,7 @@ use crate::domain::secret::Secret;
 use crate::domain::time::{SystemClock, Timestamp};
 use crate::gitlab::direct_access::{Endpoint, Minted};
 use crate::gitlab::upstream::UpstreamSettings;
-use crate::store::{Credential, MemoryStore};
+use crate::store::{Credential, MemoryStore, PutAccount};
 
 fn record(user_id: u64) -> AccountRecord {
     // Nothing listens there, and without timers nobody asks.
@@ -114,7 +114,13 @@ async fn a_login_that_a_removal_overtakes_does_not_bring_the_account_back() {
     let gateway = GatewayUrl::parse("http://127.0.0.1:9/ai").unwrap();
     let mint = Mint { minted, endpoint: Endpoint::Agents, gateway, reported: None, completion_model: None };
     let given = Given::default();
-    account.do_send(Relogin { credential: record.credential.clone(), username: "ada".to_owned(), given, mint });
+    account.do_send(Relogin {
+        credential: record.credential.clone(),
+        username: "ada".to_owned(),
+        given,
+        mint: Ok(mint),
+        login: None,
+    });
     assert!(registry.send(RemoveAccount(record.id)).await.unwrap().unwrap());
     assert!(store.send(Load).await.unwrap().unwrap().accounts.records.is_empty());
 }

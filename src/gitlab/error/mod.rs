@@ -2,7 +2,8 @@
 //!
 //! Rows are tried from top to bottom and the first that fits decides. A row says where its knowledge comes from:
 //! *Rails* is GitLab's own source (`ee/lib/api/ai/third_party_agents.rb`, `ee/lib/api/code_suggestions.rb`,
-//! `lib/api/api_guard.rb`), *gateway* the AI gateway's (`ai_gateway/api/v1/proxy`, `lib/usage_quota`), *vendor* the
+//! `lib/api/api_guard.rb`), *OAuth* RFC 6749 section 5.2, RFC 8628 section 3.5 and Doorkeeper, which GitLab answers
+//! them with, *gateway* the AI gateway's (`ai_gateway/api/v1/proxy`, `lib/usage_quota`), *vendor* the
 //! public API reference of Anthropic or OpenAI, *seen* a report by users, *own* our judgement.
 
 use std::time::Duration;
@@ -15,8 +16,18 @@ use crate::gitlab::upstream::{ReadError, SendError};
 /// What was called. Rows of the table apply to one group of calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Call {
-    /// Who owns the token, and what it may do (`personal_access_tokens/self`, `user`).
+    /// Who owns the token, and what it may do (`personal_access_tokens/self`, `user`, `oauth/token/info`).
     Identity,
+    /// `oauth/token`, with the code that a login ended with.
+    CodeExchange,
+    /// `oauth/token`, with a refresh token.
+    Refresh,
+    /// `oauth/authorize_device`.
+    DeviceStart,
+    /// `oauth/token`, with the code of a device.
+    DevicePoll,
+    /// `oauth/revoke`.
+    Revoke,
     /// `ai/third_party_agents/direct_access`.
     Mint,
     /// `code_suggestions/direct_access`.
@@ -42,6 +53,8 @@ enum Body {
     NotJson,
     /// Member `error_code` has this value.
     ErrorCode(&'static str),
+    /// Member `error` has this value, which is how OAuth names what is wrong.
+    Error(&'static str),
     /// Any of the message members contains this text, in any case.
     Says(&'static str),
     /// It has the gateway's own member `detail`, or `error` as a plain string; a provider's error is an object.
@@ -69,6 +82,18 @@ const THROTTLE_HOLD: Duration = Duration::from_mins(1);
 const NOTE_CHARS_MAX: usize = 200;
 
 const REST: &[Call] = &[Call::Identity, Call::Mint, Call::CodeSuggestions, Call::Models];
+const OAUTH: &[Call] = &[Call::CodeExchange, Call::Refresh, Call::DeviceStart, Call::DevicePoll, Call::Revoke];
+const GITLAB: &[Call] = &[
+    Call::Identity,
+    Call::Mint,
+    Call::CodeSuggestions,
+    Call::Models,
+    Call::CodeExchange,
+    Call::Refresh,
+    Call::DeviceStart,
+    Call::DevicePoll,
+    Call::Revoke,
+];
 const MINT: &[Call] = &[Call::Mint, Call::CodeSuggestions];
 const GATEWAY: &[Call] = &[Call::Gateway];
 
@@ -87,7 +112,7 @@ macro_rules! row {
     };
 }
 
-use Body::{Any, ErrorCode, NotJson, OfGateway, Says};
+use Body::{Any, Error, ErrorCode, NotJson, OfGateway, Says};
 use Status::{In, Is};
 
 #[rustfmt::skip]
@@ -108,11 +133,20 @@ const TABLE: &[Row] = &[
     row!(MINT, Is(503), Says("Missing default GitLab Duo namespace") => Account NamespaceMissing, Hold::UntilFixed, true, "Rails: third_party_agents.rb; seen opencode#23139"),
     row!(MINT, Is(503), Says("disabled for the billing namespace")   => Account DuoDisabled, Hold::UntilFixed, true, "Rails: gitlab!255682"),
     row!(MINT, Is(503), Says("Token creation failed")       => Account MintFailed, Hold::Backoff, true, "Rails: token_service.rb hides quota, seat or outage"),
-    row!(REST, Is(429), Any                                 => Instance InstanceThrottled, Hold::For(THROTTLE_HOLD), true, "Rails: often plain text `Retry later`"),
-    row!(REST, In(300, 399), Any                            => Instance InstanceUnexpected, Hold::Backoff, true, "own: redirects are never followed with a token"),
-    row!(REST, In(200, 299), Any                            => Instance InstanceUnexpected, Hold::Backoff, true, "own: a success whose body is not the API's"),
-    row!(REST, In(500, 599), Any                            => Instance InstanceError, Hold::Backoff, true, "own"),
-    row!(REST, In(100, 999), Any                            => Instance InstanceUnexpected, Hold::Backoff, true, "own"),
+    // OAuth: decided by what `error` says. Doorkeeper checks client, grant type, scopes and parameters before it does
+    // anything, so none of these refusals leaves a token used; what says nothing of the kind may hide a proxy's error.
+    row!(&[Call::Refresh], In(100, 999), Error("invalid_grant") => Account LoginEnded, Hold::UntilFixed, true, "OAuth: status 400; seen as 401 (gitlab-foss#29468)"),
+    row!(&[Call::CodeExchange, Call::DevicePoll], In(100, 999), Error("invalid_grant") => Account CodeRefused, Hold::UntilFixed, true, "OAuth: used, expired, or another redirect URI or verifier"),
+    row!(OAUTH, In(200, 499), Error("invalid_client")       => Account ClientRefused, Hold::UntilFixed, true, "OAuth: wrong id or secret, status 401"),
+    row!(OAUTH, In(200, 499), Error("unauthorized_client")  => Account ClientRefused, Hold::UntilFixed, true, "OAuth: the application may not use this grant; Doorkeeper: no client in a revocation, status 403"),
+    row!(OAUTH, In(200, 499), Error("unsupported_grant_type") => Account LoginUnsupported, Hold::UntilFixed, true, "OAuth"),
+    row!(OAUTH, In(200, 499), Error("invalid_scope")        => Account ScopesRefused, Hold::UntilFixed, true, "OAuth: the application was registered without them"),
+    row!(&[Call::DeviceStart], Is(404), Any                 => Account LoginUnsupported, Hold::UntilFixed, true, "Rails: route exists from 17.2, behind a flag until 17.9"),
+    row!(GITLAB, Is(429), Any                               => Instance InstanceThrottled, Hold::For(THROTTLE_HOLD), true, "Rails: often plain text `Retry later`"),
+    row!(GITLAB, In(300, 399), Any                          => Instance InstanceUnexpected, Hold::Backoff, true, "own: redirects are never followed with a token"),
+    row!(GITLAB, In(200, 299), Any                          => Instance InstanceUnexpected, Hold::Backoff, true, "own: a success whose body is not the API's"),
+    row!(GITLAB, In(500, 599), Any                          => Instance InstanceError, Hold::Backoff, true, "own"),
+    row!(GITLAB, In(100, 999), Any                          => Instance InstanceUnexpected, Hold::Backoff, true, "own"),
     // The gateway's own refusals, in the order of its checks.
     row!(GATEWAY, Is(401), Any                              => Account GrantRefused, Hold::UntilMinted, true, "gateway: auth middleware; `Forbidden by auth provider`, `Header mismatch`"),
     row!(GATEWAY, Is(402), ErrorCode("USAGE_QUOTA_EXCEEDED")=> Model QuotaExhausted, Hold::For(QUOTA_HOLD), true, "gateway: usage_quota.md"),
@@ -201,6 +235,7 @@ pub(crate) fn classify(call: Call, status: u16, body: &[u8]) -> CallError {
             && match row.body {
                 Any => true,
                 NotJson => evidence.is_none(),
+                Error(value) => evidence.as_ref().is_some_and(|e| text_of(e.error.as_ref()) == Some(value)),
                 ErrorCode(code) => evidence.as_ref().is_some_and(|e| text_of(e.error_code.as_ref()) == Some(code)),
                 Says(words) => texts.iter().any(|text| contains_ignoring_case(text, words)),
                 OfGateway => evidence.as_ref().is_some_and(Evidence::is_gateways),

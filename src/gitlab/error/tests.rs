@@ -31,9 +31,27 @@ const GITLABS: &[(Call, u16, &str, Scope, Reason)] = &[
     (Call::CodeSuggestions, 402, r#"{"message":"Token creation failed","error_code":"USAGE_QUOTA_EXCEEDED"}"#, Scope::Account, QuotaExhausted),
 ];
 
+#[rustfmt::skip]
+const OAUTHS: &[(Call, u16, &str, Scope, Reason)] = &[
+    (Call::Refresh, 400, r#"{"error":"invalid_grant","error_description":"The provided authorization grant is invalid, expired, revoked"}"#, Scope::Account, LoginEnded),
+    (Call::Refresh, 401, r#"{"error":"invalid_grant"}"#, Scope::Account, LoginEnded),
+    (Call::CodeExchange, 400, r#"{"error":"invalid_grant"}"#, Scope::Account, CodeRefused),
+    (Call::DevicePoll, 400, r#"{"error":"invalid_grant"}"#, Scope::Account, CodeRefused),
+    (Call::Refresh, 400, r#"{"message":"invalid_grant"}"#, Scope::Instance, InstanceUnexpected),
+    (Call::Refresh, 401, r#"{"error":"invalid_client"}"#, Scope::Account, ClientRefused),
+    (Call::Refresh, 502, r#"{"error":"invalid_client"}"#, Scope::Instance, InstanceError),
+    (Call::Revoke, 403, r#"{"error":"unauthorized_client"}"#, Scope::Account, ClientRefused),
+    (Call::DeviceStart, 400, r#"{"error":"invalid_scope"}"#, Scope::Account, ScopesRefused),
+    (Call::DeviceStart, 404, "<html>", Scope::Account, LoginUnsupported),
+    (Call::DevicePoll, 400, r#"{"error":"unsupported_grant_type"}"#, Scope::Account, LoginUnsupported),
+    (Call::DevicePoll, 404, "<html>", Scope::Instance, InstanceUnexpected),
+    (Call::Refresh, 429, "Retry later", Scope::Instance, InstanceThrottled),
+    (Call::Identity, 401, r#"{"error":"invalid_grant"}"#, Scope::Account, TokenInvalid),
+];
+
 #[test]
 fn gitlabs_own_answers_are_told_apart() {
-    for &(call, status, body, scope, reason) in GITLABS {
+    for &(call, status, body, scope, reason) in GITLABS.iter().chain(OAUTHS) {
         assert_eq!(decide(call, status, body), (scope, reason, true), "{status} {body}");
     }
 }

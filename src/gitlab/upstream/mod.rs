@@ -119,7 +119,7 @@ pub(crate) enum ReadError {
 #[derive(Clone)]
 pub(crate) struct Upstream {
     client: awc::Client,
-    /// For second tries: every connection of its own is new and closed after one answer.
+    /// For second tries, and for what is tried once: every connection of its own is new and closed after one answer.
     unpooled: awc::Client,
 }
 
@@ -145,13 +145,20 @@ impl Upstream {
         let started = tokio::time::Instant::now();
         let result = match attempt(self.client.request(outgoing.method.clone(), outgoing.url.clone()), outgoing).await {
             // Not from the pool again: its other connections may have been closed at the same moment.
-            Err(failed) if failed.unanswered && started.elapsed() < STALE_WITHIN => {
-                let request = self.unpooled.request(outgoing.method.clone(), outgoing.url.clone()).force_close();
-                attempt(request, outgoing).await
-            }
+            Err(failed) if failed.unanswered && started.elapsed() < STALE_WITHIN => self.alone(outgoing).await,
             result => result,
         };
         result.map_err(|failed| failed.error)
+    }
+
+    /// Sends `outgoing` once and no more, on a new connection of its own: for what must not be done twice.
+    pub(crate) async fn send_once(&self, outgoing: &Outgoing) -> Result<Reply, SendError> {
+        self.alone(outgoing).await.map_err(|failed| failed.error)
+    }
+
+    async fn alone(&self, outgoing: &Outgoing) -> Result<Reply, Failed> {
+        let request = self.unpooled.request(outgoing.method.clone(), outgoing.url.clone()).force_close();
+        attempt(request, outgoing).await
     }
 }
 

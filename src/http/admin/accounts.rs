@@ -10,23 +10,23 @@ use tracing::error;
 use utoipa::ToSchema;
 
 use crate::account::api::{Block, Describe, Discover, Renew, Test};
-use crate::account::login::{Given, LoginError, NewAccount};
+use crate::account::login::{LoginError, NewAccount};
 use crate::account::registry::{AccountActor, AddAccount, All, Find, RemoveAccount, SETTLE_MAX, Settle};
 use crate::account::view::{AccountView, TestReport};
-use crate::domain::endpoint::{EndpointError, GatewayUrl, InstanceUrl};
+use crate::domain::endpoint::InstanceUrl;
 use crate::domain::fault::Scope;
 use crate::domain::id::AccountId;
 use crate::domain::secret::Secret;
-use crate::http::admin::problem::Problem;
+use crate::http::admin::given::GivenText;
+use crate::http::admin::problem::{Problem, bad_request, reason_word, unread};
 use crate::http::body;
 use crate::http::door::Door;
-use crate::http::error::ApiError;
 use crate::http::request_id;
 
 /// A request here has a few hundred bytes.
 const BODY_BYTES_MAX: usize = 64 * 1024;
-/// Longest label, pool name or token, in characters.
-const TEXT_CHARS_MAX: usize = 512;
+/// Longest token, in characters.
+const TOKEN_CHARS_MAX: usize = 512;
 
 /// An account to add.
 #[derive(Deserialize, ToSchema)]
@@ -194,53 +194,27 @@ fn silent(request: &HttpRequest, door: &Door) -> HttpResponse {
     Problem::internal().reply(&id)
 }
 
-/// Returns the problem of a body that could not be read.
-pub(super) fn unread(error: &ApiError) -> Problem {
-    match error {
-        ApiError::TooLarge { .. } => Problem::new(413, "too-large", "The request body is too large"),
-        ApiError::SlowBody => Problem::new(408, "too-slow", "The request body did not arrive in time"),
-        _ => bad_request(""),
-    }
-}
-
-pub(super) fn bad_request(detail: impl Into<String>) -> Problem {
-    Problem::new(400, "bad-request", "The request body is not as this route takes it").because(detail)
-}
-
 fn parse(bytes: &[u8]) -> Result<NewAccount, Box<Problem>> {
     // A parser's message may quote what it found, and that may be the token: only the place is told.
     let add: AddRequest = serde_json::from_slice(bytes).map_err(|error| {
         let place = format!("line {}, column {}", error.line(), error.column());
         Box::new(bad_request(format!("it does not parse at {place}; GET /admin/openapi.json describes it")))
     })?;
-    let url = |member: &str, error: EndpointError| Box::new(bad_request(format!("`{member}` {error}")));
     let instance = add.base_url.as_deref().map_or(Ok(InstanceUrl::gitlab_com()), InstanceUrl::parse);
-    let gateway_url = add.gateway_url.as_deref().map(GatewayUrl::parse).transpose();
+    let instance = instance.map_err(|error| bad_request(format!("`base_url` {error}")))?;
     let token = add.personal_access_token.trim();
-    if token.is_empty() || token.len() > TEXT_CHARS_MAX || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+    if token.is_empty() || token.len() > TOKEN_CHARS_MAX || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(bad_request("`personal_access_token` is no token: it must be 1 to 512 printable characters").into());
     }
-    let texts = [add.pool.as_deref(), add.label.as_deref()];
-    if texts.into_iter().flatten().any(|text| text.trim().is_empty() || text.len() > TEXT_CHARS_MAX) {
-        return Err(bad_request("`pool` and `label` must be 1 to 512 characters").into());
-    }
-    let in_range = |value: Option<u32>, most| value.is_none_or(|value| (1..=most).contains(&value));
-    if !in_range(add.weight, 1_000) || !in_range(add.max_concurrency, 10_000) {
-        return Err(bad_request("`weight` must be 1 to 1000 and `max_concurrency` 1 to 10000").into());
-    }
-    Ok(NewAccount {
-        instance: instance.map_err(|error| url("base_url", error))?,
-        token: Secret::new(token.to_owned()),
-        given: Given {
-            gateway_url: gateway_url.map_err(|error| url("gateway_url", error))?,
-            label: add.label,
-            pool: add.pool,
-            priority: add.priority,
-            weight: add.weight,
-            max_concurrency: add.max_concurrency,
-        },
-        renew: add.renew,
-    })
+    let given = GivenText {
+        gateway_url: add.gateway_url,
+        label: add.label,
+        pool: add.pool,
+        priority: add.priority,
+        weight: add.weight,
+        max_concurrency: add.max_concurrency,
+    };
+    Ok(NewAccount { instance, token: Secret::new(token.to_owned()), given: given.check()?, renew: add.renew })
 }
 
 fn login_problem(refused: &LoginError) -> Problem {
@@ -268,8 +242,4 @@ fn block_problem(block: &Block) -> Problem {
     let mut problem = Problem::new(status, "refresh-failed", "The gateway credential could not be renewed");
     problem.reason = Some(reason_word(block.reason));
     problem.because(format!("{}; tried again by itself at {}", block.reason, block.until)).fix(block.reason.fix())
-}
-
-fn reason_word(reason: crate::domain::fault::Reason) -> String {
-    serde_json::to_value(reason).ok().and_then(|word| word.as_str().map(str::to_owned)).unwrap_or_default()
 }

@@ -8,7 +8,7 @@ use tracing::{error, info};
 use utoipa::ToSchema;
 
 use crate::domain::secret::Secret;
-use crate::http::admin::problem::Problem;
+use crate::http::admin::problem::{Problem, bad_request, unread};
 use crate::http::body;
 use crate::http::door::Door;
 use crate::http::request_id;
@@ -39,11 +39,11 @@ pub(crate) async fn make(request: HttpRequest, payload: Payload, door: Data<Door
     let deadline = Instant::now() + door.settings().request_timeout;
     let bytes = match body::read(&request, payload, BODY_BYTES_MAX, deadline).await {
         Ok(bytes) => bytes,
-        Err(error) => return super::accounts::unread(&error).because(error.message(door.now())).reply(&id),
+        Err(error) => return unread(&error).because(error.message(door.now())).reply(&id),
     };
     // A parser's message may quote what it found, and that may be the passphrase.
     let Ok(asked) = serde_json::from_slice::<BackupRequest>(&bytes) else {
-        return super::accounts::bad_request("it must be {\"passphrase\": \"…\"}").reply(&id);
+        return bad_request("it must be {\"passphrase\": \"…\"}").reply(&id);
     };
     let make = MakeBackup { passphrase: Secret::new(asked.passphrase), now: door.now() };
     match door.parts.backups.send(make).await {

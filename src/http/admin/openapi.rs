@@ -4,7 +4,7 @@ use actix_web::HttpResponse;
 use utoipa::OpenApi;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 
-use crate::http::admin::{accounts, backup, models, status};
+use crate::http::admin::{accounts, backup, logins, models, status};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -17,6 +17,10 @@ use crate::http::admin::{accounts, backup, models, status};
         accounts::refresh,
         accounts::test,
         backup::make,
+        logins::list,
+        logins::begin,
+        logins::show,
+        logins::answer,
         models::models,
         status::status,
         status::config

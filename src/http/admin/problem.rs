@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::access::Refused;
+use crate::domain::fault::Reason;
 use crate::domain::id::RequestId;
+use crate::http::error::ApiError;
 
 /// A problem, for programs and people.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -101,4 +103,23 @@ impl Problem {
         let body = serde_json::to_vec(&self).unwrap_or_default();
         response.insert_header((CONTENT_TYPE, "application/problem+json")).body(body)
     }
+}
+
+/// Returns the problem of a body that is not as its route takes it.
+pub(super) fn bad_request(detail: impl Into<String>) -> Problem {
+    Problem::new(400, "bad-request", "The request body is not as this route takes it").because(detail)
+}
+
+/// Returns the problem of a body that could not be read.
+pub(super) fn unread(error: &ApiError) -> Problem {
+    match error {
+        ApiError::TooLarge { .. } => Problem::new(413, "too-large", "The request body is too large"),
+        ApiError::SlowBody => Problem::new(408, "too-slow", "The request body did not arrive in time"),
+        _ => bad_request(""),
+    }
+}
+
+/// Returns the word of `reason` that programs may rely on.
+pub(super) fn reason_word(reason: Reason) -> String {
+    serde_json::to_value(reason).ok().and_then(|word| word.as_str().map(str::to_owned)).unwrap_or_default()
 }

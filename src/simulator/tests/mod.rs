@@ -3,12 +3,18 @@
 mod faults;
 mod gateway;
 mod gitlab_api;
+mod limits;
+mod oauth;
+mod oauth_device;
+mod oauth_faults;
+mod proof;
 mod refusals;
 mod streams;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use actix_web::http::header::HeaderMap;
 use actix_web::http::{Method, StatusCode};
 use actix_web::web::Bytes;
 use serde_json::{Value, json};
@@ -38,10 +44,16 @@ pub(super) struct Rig {
 pub(super) struct Got {
     pub(super) status: u16,
     pub(super) content_type: String,
+    pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
 }
 
 impl Got {
+    /// Returns the value of a header.
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+
     pub(super) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap()
     }
@@ -106,6 +118,19 @@ impl Rig {
         Self { running: start(settings).await.unwrap(), clock, client }
     }
 
+    /// Calls the control routes.
+    pub(super) async fn control(&self, method: Method, path: &str, body: &Value) -> Got {
+        let url = format!("http://{}/simulator/v1{path}", self.running.address());
+        read(self.client.request(method, url).insert_header(("content-type", "application/json")), body.to_string())
+            .await
+    }
+
+    /// Sends a form to the instance.
+    pub(super) async fn form(&self, path: &str, pairs: &[(&str, &str)]) -> Got {
+        let request = self.client.post(format!("{}{path}", self.running.url()));
+        read(request.insert_header(("content-type", FORM)), form(pairs)).await
+    }
+
     /// Calls the instance with a personal access token.
     pub(super) async fn api(&self, method: Method, path: &str, token: &str, body: &Value) -> Got {
         let request = self.client.request(method, format!("{}{path}", self.running.url()));
@@ -140,12 +165,20 @@ impl Rig {
     }
 }
 
+pub(super) const FORM: &str = "application/x-www-form-urlencoded";
+
+/// Returns pairs as a form or a query.
+pub(super) fn form(pairs: &[(&str, &str)]) -> String {
+    url::form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish()
+}
+
 pub(super) async fn read(request: awc::ClientRequest, body: String) -> Got {
     let mut response = request.send_body(body).await.unwrap();
     let content_type = response.headers().get("content-type").map(|kind| kind.to_str().unwrap().to_owned());
     Got {
         status: response.status().as_u16(),
         content_type: content_type.unwrap_or_default(),
+        headers: response.headers().clone(),
         body: response.body().await.unwrap(),
     }
 }

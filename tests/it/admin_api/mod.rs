@@ -23,6 +23,10 @@ fn routes(id: &str) -> Vec<(&'static str, String)> {
         ("POST", format!("/admin/v1/accounts/{id}/refresh")),
         ("POST", format!("/admin/v1/accounts/{id}/test")),
         ("DELETE", format!("/admin/v1/accounts/{id}")),
+        ("GET", "/admin/v1/logins".to_owned()),
+        ("POST", "/admin/v1/logins".to_owned()),
+        ("GET", format!("/admin/v1/logins/{id}")),
+        ("POST", format!("/admin/v1/logins/{id}")),
     ]
 }
 

@@ -37,6 +37,8 @@ const FLOORS: &[Room] = &[
             "app",
             "config",
             "http::admin",
+            "http::page",
+            "account::login::view",
             "account::view",
             "gitlab::rest",
             "gitlab::upstream",
@@ -96,6 +98,8 @@ const PURE: &[&str] = &[
     "account/state/",
     "domain/",
     "gitlab/error/",
+    "gitlab/oauth/outcome.rs",
+    "gitlab/oauth/reply.rs",
     "protocol/",
     "router/policy/",
 ];

@@ -28,7 +28,6 @@ async fn wrong_usage_ends_with_2() {
     let cases: &[&[&str]] = &[
         &[],
         &["nonsense"],
-        &["login"],
         &["accounts"],
         &["accounts", "show"],
         &["serve", "--port", "1"],
@@ -58,6 +57,7 @@ async fn there_is_no_flag_for_a_secret() {
         "--master-key",
         "--client-key",
         "--passphrase",
+        "--client-secret",
     ] {
         for command in ["login", "serve", "accounts", "status", "backup", "restore", "rotate-master-key"] {
             assert_eq!(machine.run(&[command, flag, "secret"]).await.code, Some(2), "{command} {flag}");
@@ -74,6 +74,7 @@ async fn settings_are_shown_masked_with_or_without_json() {
         ("DUOPOOL_ADMIN_KEY", "admin-key-0123456789"),
         ("DUOPOOL_CLIENT_KEYS", "client-key-0123456789,client-key-9876543210"),
         ("GITLAB_PERSONAL_ACCESS_TOKEN", "glpat-0123456789abcdef"),
+        ("GITLAB_OAUTH_CLIENT_SECRET", "gloas-0123456789abcdef"),
     ];
     for (name, value) in secrets {
         machine.set(name, value);

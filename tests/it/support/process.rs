@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
@@ -37,6 +37,8 @@ pub struct Started {
     lines: UnboundedReceiver<String>,
     out: String,
     err: Option<thread::JoinHandle<String>>,
+    /// Standard input, where it was left open.
+    input: Option<ChildStdin>,
 }
 
 impl Machine {
@@ -101,16 +103,23 @@ impl Machine {
 
     /// Starts a command that stays.
     pub fn start(&self, arguments: &[&str]) -> Started {
+        let mut started = self.start_open(arguments);
+        drop(started.input.take());
+        started
+    }
+
+    /// Starts a command that stays and can be typed to.
+    pub fn start_open(&self, arguments: &[&str]) -> Started {
         Self::started(self.spawn(arguments))
     }
 
     fn started(mut child: Child) -> Started {
-        drop(child.stdin.take());
+        let input = child.stdin.take();
         let err = Some(read(child.stderr.take()));
         let (told, lines) = unbounded_channel();
         let out = BufReader::new(child.stdout.take().expect("standard output"));
         thread::spawn(move || out.lines().map_while(Result::ok).try_for_each(|line| told.send(line)));
-        Started { child, lines, out: String::new(), err }
+        Started { child, lines, out: String::new(), err, input }
     }
 
     /// Starts `duopool serve` on a free port behind a line of shell, such as a limit that is set, and waits until it serves.
@@ -201,11 +210,22 @@ impl Started {
         self.child.id()
     }
 
+    /// Types a line on its standard input.
+    pub fn type_line(&mut self, line: &str) {
+        let input = self.input.as_mut().expect("an open standard input");
+        writeln!(input, "{line}").expect("it reads");
+    }
+
     /// Sends a signal such as `INT`, and waits for the end.
-    pub async fn stop(mut self, signal: &str) -> Ended {
+    pub async fn stop(self, signal: &str) -> Ended {
         let sent = Command::new("sh").arg("-c").arg(format!("kill -{signal} {}", self.pid())).status();
         assert!(sent.expect("a shell").success(), "the signal was not sent");
-        let code = ended(&mut self.child, &[signal]).await;
+        self.ended().await
+    }
+
+    /// Waits until it ends by itself.
+    pub async fn ended(mut self) -> Ended {
+        let code = ended(&mut self.child, &["its own end"]).await;
         while let Some(line) = self.lines.recv().await {
             self.out += &line;
             self.out.push('\n');

@@ -101,6 +101,25 @@ async fn a_server_that_always_closes_is_an_error_after_two_tries() {
 }
 
 #[actix::test]
+async fn what_must_not_be_done_twice_goes_out_once_on_a_connection_of_its_own() {
+    let (server, client) = (RawServer::start().await, upstream());
+    let outgoing = post(&server, "{}");
+    let idle = async || {
+        let mut peer = server.accept().await;
+        peer.request().await;
+        peer.say(OK).await;
+        peer
+    };
+    let (reply, mut idle) = in_time(join(client.send(&outgoing), idle())).await;
+    assert_eq!(text(reply.unwrap()).await, "{}");
+    let (result, _) = in_time(join(client.send_once(&outgoing), server.answer_once(b""))).await;
+    assert!(matches!(result, Err(SendError::Broken(_))));
+    assert!(!server.has_visitor().await, "sent twice");
+    drop(client);
+    in_time(idle.closed()).await;
+}
+
+#[actix::test]
 async fn an_answer_that_began_is_not_asked_for_again() {
     let garbage: [&[u8]; 4] =
         [b"SSH-2.0-OpenSSH_9.2\r\n", b"HTTP/1.1 200 OK\r\ncontent-le", b"HTTP/1.1 99 X\r\n\r\n", b"H"];

@@ -1,8 +1,12 @@
 //! Control over HTTP, below `/simulator/v1`: what [`SimulatorHandle`] does, as JSON.
 //!
 //! `GET /state` · `PATCH /instance` · `PATCH /accounts/{username}` (JSON merge patch of the standing) ·
-//! `GET|POST|DELETE /rules` · `POST /grants/revoke` · `GET|DELETE /requests` (`?after=NUMBER`) · `PUT /requests/keep`.
+//! `GET|POST|DELETE /rules` · `GET /mint-cases` · `POST /grants/revoke` · `GET|DELETE /requests` (`?after=NUMBER`) ·
+//! `PUT /requests/keep` · OAuth: see [`login`] · ground truth, steps and time: see [`proof`].
 //! A change needs `content-type: application/json`, so that no web page can send one in passing.
+
+mod login;
+mod proof;
 
 use actix_web::http::{Method, StatusCode};
 use actix_web::web::Bytes;
@@ -12,20 +16,21 @@ use serde_json::{Value, json};
 use crate::simulator::account::SimulatedAccount;
 use crate::simulator::handle::SimulatorHandle;
 use crate::simulator::json;
+use crate::simulator::mint_cases::MintCase;
 use crate::simulator::server::Asked;
 
 type Reply = Result<Value, (StatusCode, String)>;
 
 /// Answers a control call whose path is below the control root.
-pub(crate) fn answer(handle: &SimulatorHandle, asked: &Asked<'_>) -> (StatusCode, Bytes) {
-    let (status, body) = match route(handle, asked) {
+pub(crate) async fn answer(handle: &SimulatorHandle, asked: &Asked<'_>) -> (StatusCode, Bytes) {
+    let (status, body) = match route(handle, asked).await {
         Ok(body) => (StatusCode::OK, body),
         Err((status, told)) => (status, json!({ "error": told })),
     };
     (status, Bytes::from(body.to_string()))
 }
 
-fn route(handle: &SimulatorHandle, asked: &Asked<'_>) -> Reply {
+async fn route(handle: &SimulatorHandle, asked: &Asked<'_>) -> Reply {
     if asked.method != Method::GET && asked.method != Method::DELETE {
         let kind = asked.headers.get("content-type").and_then(|kind| kind.to_str().ok()).unwrap_or_default();
         if !kind.starts_with("application/json") {
@@ -36,7 +41,7 @@ fn route(handle: &SimulatorHandle, asked: &Asked<'_>) -> Reply {
         ("GET", "/state") => Ok(state(handle)),
         ("PATCH", "/instance") => {
             let mut instance = serde_json::to_value(handle.instance()).map_err(bad_request)?;
-            merge(&mut instance, &parse(asked.body)?);
+            json::merge(&mut instance, &parse(asked.body)?);
             let changed = serde_json::from_value(instance).map_err(bad_request)?;
             handle.change_instance(|instance| *instance = changed);
             Ok(state(handle))
@@ -65,7 +70,14 @@ fn route(handle: &SimulatorHandle, asked: &Asked<'_>) -> Reply {
             Ok(json!({}))
         }
         ("PATCH", path) if path.starts_with("/accounts/") => patch_account(handle, &path["/accounts/".len()..], asked),
-        _ => Err((StatusCode::NOT_FOUND, "no such control route".to_owned())),
+        ("GET", "/mint-cases") => Ok(mint_cases()),
+        _ => {
+            if let Some(reply) = login::route(handle, asked) {
+                return reply;
+            }
+            let no_such_route = || Err((StatusCode::NOT_FOUND, "no such control route".to_owned()));
+            proof::route(handle, asked).await.unwrap_or_else(no_such_route)
+        }
     }
 }
 
@@ -74,7 +86,7 @@ fn patch_account(handle: &SimulatorHandle, username: &str, asked: &Asked<'_>) ->
     let mut result = Ok(());
     let changed = handle.change_account(username, |standing| {
         result = serde_json::to_value(&*standing).and_then(|mut value| {
-            merge(&mut value, &patch);
+            json::merge(&mut value, &patch);
             *standing = serde_json::from_value(value)?;
             Ok(())
         });
@@ -93,27 +105,8 @@ fn bad_request(error: serde_json::Error) -> (StatusCode, String) {
     (StatusCode::BAD_REQUEST, error.to_string())
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "it is the argument of map_err")]
-fn unknown(error: crate::simulator::handle::UnknownAccount) -> (StatusCode, String) {
+fn unknown(error: impl std::error::Error) -> (StatusCode, String) {
     (StatusCode::NOT_FOUND, error.to_string())
-}
-
-/// Applies a JSON merge patch (RFC 7396).
-fn merge(target: &mut Value, patch: &Value) {
-    let Some(patch) = patch.as_object() else {
-        *target = patch.clone();
-        return;
-    };
-    if !target.is_object() {
-        *target = json!({});
-    }
-    for (key, value) in patch {
-        if !value.is_null() {
-            merge(&mut target[key], value);
-        } else if let Some(map) = target.as_object_mut() {
-            map.remove(key);
-        }
-    }
 }
 
 /// Returns accounts without their tokens, the instance and the gauges.
@@ -133,8 +126,26 @@ fn state(handle: &SimulatorHandle) -> Value {
     })
 }
 
+fn after(query: &str) -> u64 {
+    query.strip_prefix("after=").and_then(|number| number.parse().ok()).unwrap_or(0)
+}
+
+fn mint_cases() -> Value {
+    let case = |case: &MintCase| {
+        json!({
+            "name": case,
+            "call": case.call(),
+            "class": case.class(),
+            "status": case.status(),
+            "content_type": case.content_type(),
+            "body": case.body(),
+        })
+    };
+    MintCase::ALL.iter().map(case).collect()
+}
+
 fn requests(handle: &SimulatorHandle, query: &str) -> Value {
-    let after = query.strip_prefix("after=").and_then(|number| number.parse().ok()).unwrap_or(0_u64);
+    let after = after(query);
     let records = handle.requests();
     json!(records.iter().filter(|record| record.number > after).collect::<Vec<_>>())
 }

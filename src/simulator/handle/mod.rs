@@ -1,8 +1,12 @@
 //! What tests and the demo hold in their hands: control and read-back of a running simulator.
 
+mod login;
+mod proof;
+
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use crate::domain::time::Clock as _;
 use crate::simulator::account::{Credit, SimulatedAccount, Standing};
 use crate::simulator::journal::{Gauges, Record};
 use crate::simulator::script::{Call, Rule};
@@ -12,6 +16,20 @@ use crate::simulator::state::{Instance, Shared};
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the simulator has no account `{0}`")]
 pub struct UnknownAccount(pub String);
+
+/// Why an order about logins was not carried out.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotDone {
+    /// There is no such account.
+    #[error(transparent)]
+    Account(#[from] UnknownAccount),
+    /// There is no OAuth application with this client id.
+    #[error("the simulator has no OAuth application `{0}`")]
+    Application(String),
+    /// A browser would see an error page.
+    #[error("a browser would see an error page: {0}")]
+    Page(String),
+}
 
 /// Controls a running simulator, from any thread.
 ///
@@ -66,7 +84,8 @@ impl SimulatorHandle {
 
     /// Adds a rule behind those in force.
     pub fn add_rule(&self, rule: Rule) {
-        self.shared.change(|state| state.script.add(rule));
+        let now = self.shared.clock.now();
+        self.shared.change(|state| state.script.add(rule, now));
     }
 
     /// Removes all rules.
@@ -85,7 +104,7 @@ impl SimulatorHandle {
             let account = match username {
                 None => None,
                 Some(name) => {
-                    let index = state.accounts.iter().position(|account| account.username == name);
+                    let index = state.account_index(name);
                     Some(index.ok_or_else(|| UnknownAccount(name.to_owned()))?)
                 }
             };

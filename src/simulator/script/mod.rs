@@ -3,6 +3,13 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::domain::time::Timestamp;
+use crate::simulator::answer::Answer;
+use crate::simulator::limits::RETRY_LATER;
+use crate::simulator::mint_cases::{MintCase, unauthorized};
+use crate::simulator::oauth::Refusal;
 
 /// The calls that a rule can name and the log tells apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -29,6 +36,22 @@ pub enum Call {
     Responses,
     /// The gateway's OpenAI Chat Completions.
     ChatCompletions,
+    /// `/oauth/authorize`: the page and its form.
+    Authorize,
+    /// `POST /oauth/token` with an authorization code.
+    CodeExchange,
+    /// `POST /oauth/token` with a refresh token.
+    Refresh,
+    /// `POST /oauth/token` with a device code.
+    DevicePoll,
+    /// `POST /oauth/authorize_device`.
+    AuthorizeDevice,
+    /// `/oauth/device`: the page and its form.
+    DevicePage,
+    /// `POST /oauth/revoke`.
+    Revoke,
+    /// `GET /oauth/token/info`.
+    TokenInfo,
     /// Anything else.
     Other,
 }
@@ -87,10 +110,43 @@ pub enum Effect {
         /// Bytes of each one's text.
         bytes: usize,
     },
-    /// The request is taken and never answered.
+    /// The request is taken and never answered; nothing is processed.
     Hang,
-    /// The connection closes without a byte of an answer.
+    /// The call is processed and never answered.
+    HangProcessed,
+    /// The call is processed; then the connection closes without a byte of an answer.
     Close,
+    /// The connection closes without a byte of an answer; nothing is processed.
+    CloseUnprocessed,
+    /// The call is processed, and this is sent in place of its answer: a proxy's error.
+    AnswerProcessed {
+        /// HTTP status.
+        status: u16,
+        /// The whole body.
+        body: String,
+        /// Its content type.
+        #[serde(default = "json_type")]
+        content_type: String,
+        /// Further headers.
+        #[serde(default)]
+        headers: Vec<(String, String)>,
+    },
+    /// The call's answer in JSON is changed by a merge patch (RFC 7396): null removes a member. Other answers come as
+    /// they are.
+    Merge {
+        /// The patch.
+        patch: Value,
+    },
+    /// The call's answer is followed by so many bytes of white space. A stream comes as it is.
+    Pad {
+        /// How many.
+        bytes: usize,
+    },
+    /// A row of the tables of direct access. Applies to the call that the row is about, and to no other.
+    MintCase {
+        /// Its name.
+        name: MintCase,
+    },
 }
 
 fn json_type() -> String {
@@ -101,6 +157,31 @@ impl Effect {
     /// Returns an answer with a JSON body.
     pub fn json(status: u16, body: &serde_json::Value) -> Self {
         Self::Answer { status, body: body.to_string(), content_type: json_type(), headers: Vec::new() }
+    }
+
+    /// Returns GitLab's `invalid_grant`, as a replica that lags gives it for a refresh token that is good.
+    pub fn invalid_grant() -> Self {
+        Self::answering(Refusal::InvalidGrant.answer())
+    }
+
+    /// Returns a 401 that says no more, as a replica that lags gives it for an access token that is good.
+    pub fn bare_401() -> Self {
+        Self::answering(unauthorized())
+    }
+
+    /// Returns the answer of GitLab's edge to one who asks too often.
+    pub fn throttled() -> Self {
+        Self::answering(Answer::whole(429, "text/plain", RETRY_LATER))
+    }
+
+    /// Returns a change of an answer in JSON.
+    pub fn merge(patch: Value) -> Self {
+        Self::Merge { patch }
+    }
+
+    fn answering(answer: Answer) -> Self {
+        let (status, content_type, body, headers) = answer.into_parts();
+        Self::Answer { status, body, content_type, headers }
     }
 
     /// Returns the login page that a single sign-on proxy puts in front of an instance: HTML with status 200.
@@ -158,6 +239,9 @@ pub struct Rule {
     /// How often it applies; unset means always.
     #[serde(default)]
     pub times: Option<u32>,
+    /// For how many seconds of the simulator's clock it applies once it is there; unset means for good.
+    #[serde(default)]
+    pub for_s: Option<u64>,
     /// What happens.
     pub effect: Effect,
 }
@@ -165,7 +249,7 @@ pub struct Rule {
 impl Rule {
     /// Returns a rule for every call of every account, for good.
     pub fn always(effect: Effect) -> Self {
-        Self { account: None, call: None, model: None, times: None, effect }
+        Self { account: None, call: None, model: None, times: None, for_s: None, effect }
     }
 
     /// Returns a rule that applies once.
@@ -178,6 +262,18 @@ impl Rule {
     pub fn times(mut self, times: u32) -> Self {
         self.times = Some(times);
         self
+    }
+
+    /// Limits for how many seconds of the simulator's clock the rule applies.
+    #[must_use]
+    pub fn for_s(mut self, seconds: u64) -> Self {
+        self.for_s = Some(seconds);
+        self
+    }
+
+    /// Returns a rule that gives a row of the tables of direct access, for good.
+    pub fn mint_case(name: MintCase) -> Self {
+        Self::always(Effect::MintCase { name })
     }
 
     /// Limits the rule to one call.
@@ -206,6 +302,7 @@ impl Rule {
             |wanted: &Option<String>, found: Option<&str>| wanted.as_deref().is_none_or(|wanted| found == Some(wanted));
         self.times != Some(0)
             && self.call.is_none_or(|wanted| wanted == call)
+            && !matches!(self.effect, Effect::MintCase { name } if name.call() != call)
             && names(&self.account, account)
             && names(&self.model, model)
     }
@@ -233,15 +330,26 @@ pub(crate) struct Plan {
 #[derive(Debug, Default)]
 pub(crate) struct Script {
     rules: Vec<Rule>,
+    /// Until when each rule applies, in their order.
+    ends: Vec<Option<Timestamp>>,
 }
 
 impl Script {
-    pub(crate) fn add(&mut self, rule: Rule) {
+    pub(crate) fn add(&mut self, rule: Rule, now: Timestamp) {
+        self.ends.push(rule.for_s.map(|seconds| now + Duration::from_secs(seconds)));
         self.rules.push(rule);
+    }
+
+    fn retain(&mut self, keep: impl Fn(&Rule, Option<Timestamp>) -> bool) {
+        let ends = std::mem::take(&mut self.ends);
+        let rules = std::mem::take(&mut self.rules);
+        let kept = rules.into_iter().zip(ends).filter(|(rule, end)| keep(rule, *end));
+        (self.rules, self.ends) = kept.unzip();
     }
 
     pub(crate) fn clear(&mut self) {
         self.rules.clear();
+        self.ends.clear();
     }
 
     pub(crate) fn rules(&self) -> &[Rule] {
@@ -254,8 +362,12 @@ impl Script {
     }
 
     /// Returns what shall happen to a call, and counts the rules that apply.
-    pub(crate) fn take(&mut self, account: Option<&str>, call: Call, model: Option<&str>) -> Plan {
+    pub(crate) fn take(&mut self, account: Option<&str>, call: Call, model: Option<&str>, now: Timestamp) -> Plan {
         let mut plan = Plan::default();
+        if self.rules.is_empty() {
+            return plan;
+        }
+        self.retain(|_, end| end.is_none_or(|end| now < end));
         let delay = self.rules.iter().position(|rule| rule.is_delay() && rule.fits(account, call, model));
         let other = self.rules.iter().position(|rule| !rule.is_delay() && rule.fits(account, call, model));
         for index in [delay, other].into_iter().flatten() {
@@ -269,48 +381,10 @@ impl Script {
                 effect => plan.effect = Some(effect.clone()),
             }
         }
-        self.rules.retain(|rule| rule.times != Some(0));
+        self.retain(|rule, _| rule.times != Some(0));
         plan
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_oldest_rule_that_fits_applies_until_it_is_used_up() {
-        let mut script = Script::default();
-        script.add(Rule::always(Effect::Hang).on(Call::Messages).by("ada").times(2));
-        script.add(Rule::once(Effect::Close));
-        let effects: Vec<_> = (0..4).map(|_| script.take(Some("ada"), Call::Messages, None).effect).collect();
-        assert_eq!(effects, [Some(Effect::Hang), Some(Effect::Hang), Some(Effect::Close), None]);
-    }
-
-    #[test]
-    fn a_rule_applies_to_its_own_account_call_and_model_only() {
-        let mut script = Script::default();
-        script.add(Rule::always(Effect::Hang).on(Call::Messages).by("ada").for_model("claude-opus-5"));
-        assert!(script.asks_for_model());
-        for (account, call, model) in [
-            (Some("grace"), Call::Messages, Some("claude-opus-5")),
-            (None, Call::Messages, Some("claude-opus-5")),
-            (Some("ada"), Call::Responses, Some("claude-opus-5")),
-            (Some("ada"), Call::Messages, Some("claude-sonnet-5")),
-            (Some("ada"), Call::Messages, None),
-        ] {
-            assert_eq!(script.take(account, call, model).effect, None, "{account:?} {call:?} {model:?}");
-        }
-        assert_eq!(script.take(Some("ada"), Call::Messages, Some("claude-opus-5")).effect, Some(Effect::Hang));
-    }
-
-    #[test]
-    fn a_delay_works_together_with_another_effect() {
-        let mut script = Script::default();
-        script.add(Rule::always(Effect::delay(Duration::from_millis(5), Duration::ZERO)));
-        script.add(Rule::always(Effect::Cut { after: 1 }));
-        let plan = script.take(None, Call::Responses, None);
-        assert_eq!(plan.pace.first_byte, Duration::from_millis(5));
-        assert_eq!(plan.effect, Some(Effect::Cut { after: 1 }));
-    }
-}
+mod tests;
