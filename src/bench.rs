@@ -9,10 +9,12 @@ use rand::rngs::StdRng;
 
 use crate::account::api::{Snapshot, Table};
 use crate::domain::catalogue::Catalogue;
+use crate::domain::conversation::Conversation;
 use crate::domain::endpoint::{GatewayUrl, InstanceUrl};
 use crate::domain::id::{AccountId, Generation};
 use crate::domain::model::{Dialect, ModelName};
 use crate::domain::secret::Secret;
+use crate::domain::strategy::Strategy;
 use crate::domain::time::Timestamp;
 use crate::gitlab::direct_access::Minted;
 use crate::gitlab::gateway::Grant;
@@ -28,12 +30,14 @@ pub struct Crowd {
     table: Table,
     ask: Acquire,
     catalogue: Catalogue,
+    strategy: Strategy,
     rng: StdRng,
 }
 
 impl Crowd {
-    /// Builds a table of so many accounts; `None` if the built-in catalogue does not load.
-    pub fn of(accounts: u64) -> Option<Self> {
+    /// Builds a table of so many accounts of different weights, and a request that is chosen for by `strategy` or, where
+    /// it belongs to a conversation, by that; `None` if the built-in catalogue does not load.
+    pub fn of(accounts: u64, strategy: Strategy, conversation: Option<Conversation>) -> Option<Self> {
         let catalogue = Catalogue::builtin().ok()?;
         let model = ModelName::parse(MODEL)?;
         let accounts: Option<Vec<_>> = (0..accounts).map(|user_id| account(user_id, &model)).collect();
@@ -41,16 +45,21 @@ impl Crowd {
             wanted: catalogue.resolve(MODEL)?,
             dialects: &[Dialect::Messages],
             pools: Arc::new(["default".to_owned()]),
+            conversation,
+            client: 0,
+            patience: None,
+            renewed_in_vain: false,
             tried: Vec::new(),
             refused: Vec::new(),
         };
         let table = Table { accounts: accounts?, ..Table::default() };
-        Some(Self { table, ask, catalogue, rng: StdRng::seed_from_u64(1) })
+        Some(Self { table, ask, catalogue, strategy, rng: StdRng::seed_from_u64(1) })
     }
 
     /// Chooses once; returns whether there was somebody to choose.
     pub fn choose(&mut self) -> bool {
-        let rules = policy::Rules { catalogue: &self.catalogue, family_fallback: true };
+        let Self { catalogue, strategy, .. } = self;
+        let rules = policy::Rules { catalogue, family_fallback: true, strategy: *strategy };
         policy::choose(&self.table, &self.ask, &rules, NOW, &mut self.rng).is_ok()
     }
 }
@@ -69,14 +78,16 @@ fn account(user_id: u64, model: &ModelName) -> Option<Arc<Snapshot>> {
         id: AccountId::of(&InstanceUrl::gitlab_com(), user_id),
         pool: "default".into(),
         priority: 0,
-        weight: 1,
+        weight: if user_id.is_multiple_of(2) { 1 } else { 3 },
         max_concurrency: 16,
         enabled: true,
         grant: Some(Arc::new(grant)),
         renewable: true,
+        unsaved: false,
         trouble: None,
         block: None,
         models: Arc::default(),
+        hinted: false,
         current_model: model.clone(),
         gauge: Arc::default(),
         desk: None,

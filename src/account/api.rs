@@ -7,7 +7,7 @@ use std::sync::Arc;
 use actix::{Message, Recipient};
 use serde::{Deserialize, Serialize};
 
-use crate::account::lease::Gauge;
+use crate::account::lease::{Bell, Gauge};
 use crate::account::shared_health::Refused;
 use crate::account::view::{AccountView, TestReport};
 use crate::domain::fault::{Fault, Reason};
@@ -34,6 +34,28 @@ impl Block {
     pub(crate) fn holds(&self, now: Timestamp) -> bool {
         now < self.until
     }
+
+    /// Returns whether it has ended and nobody knows yet whether its cause has: then one request tries, and the others
+    /// wait for its outcome. A refused grant that was replaced is none of these, since what was refused is gone.
+    pub(crate) fn is_unproven(&self, now: Timestamp) -> bool {
+        !self.holds(now) && (self.attempts > 1 || self.reason != Reason::GrantRefused)
+    }
+}
+
+/// What stands against using a model on an account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// Nothing.
+    Clear,
+    /// A block has ended, and no request has succeeded since.
+    Unproven,
+    /// It is blocked.
+    Blocked {
+        /// Until then.
+        until: Timestamp,
+        /// For this.
+        reason: Reason,
+    },
 }
 
 /// An account as everybody else sees it: immutable, replaced as a whole.
@@ -55,12 +77,16 @@ pub(crate) struct Snapshot {
     pub(crate) grant: Option<Arc<Grant>>,
     /// Whether a mint is on its way or would be tried if asked for, so that waiting makes sense.
     pub(crate) renewable: bool,
+    /// Whether the login was renewed and could not be stored: the pair in memory is all there is.
+    pub(crate) unsaved: bool,
     /// Why there is no newer grant, if minting fails.
     pub(crate) trouble: Option<Block>,
     /// Why the account as a whole is not used.
     pub(crate) block: Option<Block>,
     /// Why single models are not used on it.
     pub(crate) models: Arc<BTreeMap<ModelName, Block>>,
+    /// Whether another account that may draw on the same credits ran out of them: then this one is chosen last.
+    pub(crate) hinted: bool,
     /// What `gitlab-duo` means here.
     pub(crate) current_model: ModelName,
     /// Requests in flight.
@@ -72,7 +98,7 @@ pub(crate) struct Snapshot {
 impl Snapshot {
     /// Returns whether a success on `model` would be news.
     pub(crate) fn in_doubt(&self, model: &ModelName) -> bool {
-        self.block.is_some() || (!self.models.is_empty() && self.models.contains_key(model))
+        self.hinted || self.block.is_some() || (!self.models.is_empty() && self.models.contains_key(model))
     }
 
     /// Returns whether it can serve some request at `now`.
@@ -80,10 +106,17 @@ impl Snapshot {
         self.enabled && self.usable_grant(now).is_some() && !self.block.as_ref().is_some_and(|block| block.holds(now))
     }
 
-    /// Returns the block that keeps `model` from being used on this account at `now`.
-    pub(crate) fn blocked(&self, model: &ModelName, now: Timestamp) -> Option<&Block> {
-        let whole = self.block.as_ref().filter(|block| block.holds(now));
-        whole.or_else(|| if self.models.is_empty() { None } else { self.models.get(model).filter(|b| b.holds(now)) })
+    /// Returns what stands against using `model` on this account at `now`.
+    pub(crate) fn standing(&self, model: &ModelName, now: Timestamp) -> Standing {
+        let of_model = if self.models.is_empty() { None } else { self.models.get(model) };
+        let blocks = [self.block.as_ref(), of_model];
+        // Both must have ended.
+        let last = blocks.into_iter().flatten().filter(|block| block.holds(now)).max_by_key(|block| block.until);
+        if let Some(block) = last {
+            return Standing::Blocked { until: block.until, reason: block.reason };
+        }
+        let unproven = blocks.into_iter().flatten().any(|block| block.is_unproven(now));
+        if unproven { Standing::Unproven } else { Standing::Clear }
     }
 
     /// Returns the grant if a request can be sent with it at `now`.
@@ -114,6 +147,8 @@ pub(crate) struct Table {
     pub(crate) accounts: Vec<Arc<Snapshot>>,
     /// Models that gateways do not support.
     pub(crate) refused: Arc<Refused>,
+    /// Who waits for an account; the same one in every table.
+    pub(crate) bell: Arc<Bell>,
 }
 
 /// News from a request that used the account.
@@ -204,9 +239,11 @@ pub(crate) mod tests {
             enabled: true,
             grant: Some(grant(NOW + std::time::Duration::from_hours(1))),
             renewable: true,
+            unsaved: false,
             trouble: None,
             block: None,
             models: Arc::default(),
+            hinted: false,
             current_model: ModelName::parse("claude-sonnet-4-6").unwrap(),
             gauge: Arc::default(),
             desk: None,

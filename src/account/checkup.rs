@@ -9,23 +9,40 @@ use crate::gitlab::error::CallError;
 use crate::gitlab::gateway::Grant;
 use crate::gitlab::identity;
 use crate::gitlab::rest::Session;
+use crate::store::Credential;
 
-/// Checks the token of `session`, and `grant` with a token count on `probe`. Nothing of it is billed.
-pub(super) async fn run(session: Session<'_>, grant: Option<&Grant>, probe: &ModelName, now: Timestamp) -> TestReport {
-    let token = identity::of_token(session, now).await.map(|_| ());
+/// Checks the token of `session`, which is of `credential`, and `grant` with a token count on `probe`. Nothing of it is
+/// billed.
+pub(super) async fn run(
+    session: Session<'_>,
+    credential: &Credential,
+    grant: Option<&Grant>,
+    probe: &ModelName,
+    now: Timestamp,
+) -> TestReport {
+    let token = match credential {
+        Credential::PersonalAccessToken { .. } => identity::of_token(session, now).await,
+        Credential::OAuth { pair, .. } => identity::of_oauth(session, &pair.scopes).await,
+    };
+    let token = token.map(|_| ());
     let mut findings = vec![finding("token", "GitLab accepts the token", token)];
     if findings[0].ok {
         let counted = match grant {
             Some(grant) => minting::count_tokens(session.upstream, grant, probe).await,
-            None => Err(missing()),
+            None => Err(without_call(Reason::GrantMissing)),
         };
         findings.push(finding("gateway", "the AI gateway accepts the credential", counted));
     }
     TestReport { ok: findings.iter().all(|finding| finding.ok), findings }
 }
 
-fn missing() -> CallError {
-    let fault = Fault { scope: Scope::Account, reason: Reason::GrantMissing, hold: Hold::None, curable: true };
+/// Returns the finding on a login that cannot be used for `reason`, without a call.
+pub(super) fn unusable(reason: Reason) -> TestReport {
+    TestReport { ok: false, findings: vec![finding("token", "", Err(without_call(reason)))] }
+}
+
+fn without_call(reason: Reason) -> CallError {
+    let fault = Fault { scope: Scope::Account, reason, hold: Hold::None, curable: true };
     CallError { fault, status: None, note: String::new() }
 }
 

@@ -1,53 +1,28 @@
 //! The right to send one request on one account.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
 
 use crate::account::api::{News, Snapshot};
+pub(crate) use crate::account::bell::{Bell, Line, Rung, Waiting};
+pub(crate) use crate::account::gauge::Gauge;
+use crate::account::gauge::{Probe, Slot};
 use crate::domain::fault::Fault;
 use crate::domain::model::{Dialect, ModelName};
+use crate::domain::time::Timestamp;
 use crate::gitlab::gateway::Grant;
 
-/// How many requests an account is serving, and how many it has served: the only shared state that changes in place.
-#[derive(Debug, Default)]
-pub(crate) struct Gauge {
-    in_flight: AtomicU32,
-    served: AtomicU64,
-    failed: AtomicU64,
-}
-
-impl Gauge {
-    /// Returns the number of leases that are out.
-    pub(crate) fn in_flight(&self) -> u32 {
-        self.in_flight.load(Ordering::Relaxed)
-    }
-
-    /// Returns how many requests ended well since the process started.
-    pub(crate) fn served(&self) -> u64 {
-        self.served.load(Ordering::Relaxed)
-    }
-
-    /// Returns how many requests ended in a fault since the process started.
-    pub(crate) fn failed(&self) -> u64 {
-        self.failed.load(Ordering::Relaxed)
-    }
-
-    /// Takes a slot unless `limit` are out already.
-    fn take(self: &Arc<Self>, limit: u32) -> Option<Slot> {
-        let more = |out: u32| (out < limit).then_some(out + 1);
-        self.in_flight.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).ok()?;
-        Some(Slot(Arc::clone(self)))
-    }
-}
-
-/// One request's place in a gauge; given back on drop, whatever happens.
+/// What a lease is for.
 #[derive(Debug)]
-struct Slot(Arc<Gauge>);
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
-    }
+pub(crate) struct Terms {
+    /// The exact name to send as `model`.
+    pub(crate) model: ModelName,
+    /// The dialect to send in.
+    pub(crate) dialect: Dialect,
+    /// Whether it tries out an account of which it is not known that it is well again: one request at a time may.
+    pub(crate) is_probe: bool,
+    /// Where the account stands from now on in the strategy's order, if that has one.
+    pub(crate) turn: Option<u64>,
 }
 
 /// Permission to send one request upstream, with what it takes to send it.
@@ -59,17 +34,27 @@ pub(crate) struct Lease {
     grant: Arc<Grant>,
     model: ModelName,
     dialect: Dialect,
-    slot: Slot,
+    /// Given back before the slot, which rings for both.
+    probe: Option<Probe>,
+    _slot: Slot,
+    /// Whether the account was told that it is well.
+    told: bool,
 }
 
 impl Lease {
-    /// Takes a slot on `account` for `model`, to be spoken to in `dialect`.
+    /// Takes a slot on `account` on these terms; whoever waits for it is told by `bell` when it is given back.
     ///
-    /// Returns `None` if another worker took the last slot since the table was read, or the account has no grant.
-    pub(crate) fn take(account: &Arc<Snapshot>, model: ModelName, dialect: Dialect) -> Option<Self> {
+    /// Returns `None` if another worker took the last slot or the probe since the table was read, or the account has no
+    /// grant.
+    pub(crate) fn take(account: &Arc<Snapshot>, terms: Terms, bell: &Arc<Bell>) -> Option<Self> {
         let grant = Arc::clone(account.grant.as_ref()?);
-        let slot = account.gauge.take(account.max_concurrency)?;
-        Some(Self { account: Arc::clone(account), grant, model, dialect, slot })
+        let probe = if terms.is_probe { Some(account.gauge.probe(bell)?) } else { None };
+        let slot = account.gauge.take(account.max_concurrency, bell)?;
+        if let Some(turn) = terms.turn {
+            account.gauge.set_turn(turn);
+        }
+        let Terms { model, dialect, .. } = terms;
+        Some(Self { account: Arc::clone(account), grant, model, dialect, probe, _slot: slot, told: false })
     }
 
     /// Returns the account as it was when it was chosen.
@@ -92,19 +77,32 @@ impl Lease {
         self.dialect
     }
 
+    /// Takes in that the first content came, `took` after the request was sent: the account serves, whatever becomes of
+    /// the answer.
+    pub(crate) fn began(&mut self, took: Duration, now: Timestamp) {
+        self.account.gauge.note_pace(took, now);
+        self.is_well();
+        self.probe = None;
+    }
+
     /// Gives the slot back after an answer that came to its end.
-    pub(crate) fn succeeded(self) {
-        self.slot.0.served.fetch_add(1, Ordering::Relaxed);
-        // Only an account that was in doubt hears of it: the happy path wakes no other thread.
-        if self.account.in_doubt(&self.model) {
-            self.tell(News::Succeeded { model: self.model.clone() });
-        }
+    pub(crate) fn succeeded(mut self) {
+        self.account.gauge.count_served();
+        self.is_well();
     }
 
     /// Gives the slot back and tells the account at once what went wrong.
     pub(crate) fn failed(self, fault: Fault) {
-        self.slot.0.failed.fetch_add(1, Ordering::Relaxed);
+        self.account.gauge.count_failed();
         self.tell(News::Failed { generation: self.grant.generation, model: self.model.clone(), fault });
+    }
+
+    fn is_well(&mut self) {
+        // Only an account that was in doubt hears of it: the happy path wakes no other thread.
+        if !self.told && self.account.in_doubt(&self.model) {
+            self.told = true;
+            self.tell(News::Succeeded { model: self.model.clone() });
+        }
     }
 
     fn tell(&self, news: News) {
@@ -118,10 +116,15 @@ impl Lease {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::account::api::tests::snapshot;
+    use crate::account::api::tests::{NOW, snapshot};
 
     fn lease(account: &Arc<Snapshot>) -> Option<Lease> {
-        Lease::take(account, ModelName::parse("claude-sonnet-5").unwrap(), Dialect::Messages)
+        terms(account, false)
+    }
+
+    fn terms(account: &Arc<Snapshot>, is_probe: bool) -> Option<Lease> {
+        let model = ModelName::parse("claude-sonnet-5").unwrap();
+        Lease::take(account, Terms { model, dialect: Dialect::Messages, is_probe, turn: None }, &Arc::default())
     }
 
     #[test]
@@ -134,6 +137,26 @@ mod tests {
         drop(first);
         second.succeeded();
         assert_eq!((account.gauge.in_flight(), account.gauge.served()), (0, 1));
+    }
+
+    #[test]
+    fn the_probe_is_over_with_the_first_content_or_with_the_lease() {
+        let account = snapshot("a", |_| {});
+        let mut first = terms(&account, true).unwrap();
+        assert!(terms(&account, true).is_none());
+        first.began(Duration::from_millis(300), NOW);
+        assert_eq!((account.gauge.in_flight(), account.gauge.pace_ms(NOW)), (1, Some(300)));
+        let second = terms(&account, true).unwrap();
+        assert!(account.gauge.is_probing());
+        drop(second);
+        assert_eq!((account.gauge.in_flight(), account.gauge.is_probing()), (1, false));
+    }
+
+    #[test]
+    fn a_lease_that_is_not_to_be_had_leaves_nothing_taken() {
+        let account = snapshot("a", |snapshot| snapshot.max_concurrency = 0);
+        assert!(terms(&account, true).is_none());
+        assert_eq!((account.gauge.in_flight(), account.gauge.is_probing()), (0, false));
     }
 
     #[test]

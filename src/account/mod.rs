@@ -6,11 +6,19 @@
 
 mod actor;
 pub(crate) mod api;
+mod bell;
+mod blocks;
+mod broker;
 mod checkup;
+mod credentials;
+mod exchange;
+mod exchanger;
+mod gauge;
 pub(crate) mod lease;
 pub(crate) mod login;
 mod minting;
 pub(crate) mod registry;
 pub(crate) mod shared_health;
 mod state;
+mod turns;
 pub(crate) mod view;

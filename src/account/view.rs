@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::account::api::Block;
+use crate::account::credentials::Credentials;
 use crate::domain::fault::Reason;
+use crate::store::Credential;
 
 /// Whether an account serves, in one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -22,6 +24,8 @@ pub(crate) enum Health {
     Blocked,
     /// It does not serve until a person does something.
     NeedsAttention,
+    /// It does not serve until somebody logs in anew: GitLab no longer takes its login.
+    NeedsLogin,
     /// An operator switched it off.
     Disabled,
 }
@@ -35,6 +39,7 @@ impl Health {
             Self::Degraded => "degraded",
             Self::Blocked => "blocked",
             Self::NeedsAttention => "needs attention",
+            Self::NeedsLogin => "needs login",
             Self::Disabled => "disabled",
         }
     }
@@ -70,6 +75,67 @@ impl Trouble {
             attempts: block.attempts,
         }
     }
+}
+
+/// How an account logs in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum CredentialKind {
+    /// With a personal access token, which an operator renews.
+    PersonalAccessToken,
+    /// With a pair of OAuth tokens, which duopool renews.
+    Oauth,
+}
+
+impl CredentialKind {
+    /// Returns the kind of `credential`.
+    pub(crate) const fn of(credential: &Credential) -> Self {
+        match credential {
+            Credential::PersonalAccessToken { .. } => Self::PersonalAccessToken,
+            Credential::OAuth { .. } => Self::Oauth,
+        }
+    }
+}
+
+/// What is being done about a login.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum LoginState {
+    /// It can be used.
+    Fresh,
+    /// It is being exchanged for the next.
+    Renewing,
+    /// The last exchange failed; it is tried again.
+    Waiting,
+    /// The next pair is held in memory and not on disk yet: do not stop the server.
+    Unsaved,
+    /// GitLab no longer takes it.
+    NeedsLogin,
+}
+
+impl LoginState {
+    /// Returns the state of `credentials`.
+    pub(crate) fn of(credentials: &Credentials) -> Self {
+        let reason = credentials.trouble().map(|block| block.reason);
+        match (credentials.is_exchanging(), reason) {
+            (true, Some(Reason::StoreFailed)) => Self::Unsaved,
+            _ if credentials.needs_login() => Self::NeedsLogin,
+            (true, _) => Self::Renewing,
+            (false, Some(_)) => Self::Waiting,
+            (false, None) => Self::Fresh,
+        }
+    }
+}
+
+/// Something that will go wrong unless a person does something.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub(crate) struct Warning {
+    /// What, as a sentence.
+    pub(crate) message: String,
+    /// What a person can do.
+    pub(crate) fix: String,
+    /// When it goes wrong, RFC 3339.
+    pub(crate) at: String,
 }
 
 /// The state of one account.
@@ -113,8 +179,18 @@ pub(crate) struct AccountView {
     pub(crate) grant_expires_at: Option<String>,
     /// Serial number of the gateway credential.
     pub(crate) grant_generation: u64,
+    /// How it logs in.
+    pub(crate) credential: CredentialKind,
+    /// What is being done about its login.
+    pub(crate) login: LoginState,
+    /// Serial number of its login.
+    pub(crate) login_generation: u64,
     /// First day on which the token no longer works.
     pub(crate) token_expires_on: Option<String>,
+    /// When the OAuth access token ends, RFC 3339; it is renewed before.
+    pub(crate) token_expires_at: Option<String>,
+    /// What will go wrong unless a person does something.
+    pub(crate) warnings: Vec<Warning>,
     /// What the token may do.
     pub(crate) token_scopes: Vec<String>,
     /// Requests in flight.
@@ -162,6 +238,8 @@ pub(crate) struct Signs<'a> {
     pub(crate) block: Option<&'a Block>,
     /// Why the last mint failed.
     pub(crate) trouble: Option<&'a Block>,
+    /// Only a new login helps, once the grant has ended.
+    pub(crate) needs_login: bool,
     /// How many of its models are blocked.
     pub(crate) blocked_models: usize,
 }
@@ -172,6 +250,7 @@ impl Signs<'_> {
         let stuck = |block: &Block| block.reason.needs_a_person();
         match (self.enabled, self.block, self.usable, self.trouble) {
             (false, ..) => Health::Disabled,
+            (true, _, false, _) if self.needs_login => Health::NeedsLogin,
             (true, Some(block), ..) if stuck(block) => Health::NeedsAttention,
             (true, None, true, None) if self.blocked_models == 0 => Health::Ready,
             (true, None, true, _) => Health::Degraded,

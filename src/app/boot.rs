@@ -24,7 +24,7 @@ use crate::domain::id::hex;
 use crate::domain::secret::Secret;
 use crate::domain::time::Clock;
 use crate::gitlab::upstream::{Upstream, UpstreamSettings};
-use crate::store::{Contents, Credential, Load, StoreActor};
+use crate::store::{Contents, Credential, Load, MasterKey, StoreActor};
 
 /// Name of the file that keeps the admin key, in the data folder.
 const ADMIN_KEY_FILE: &str = "admin.key";
@@ -40,14 +40,14 @@ pub(super) fn catalogue(config: &Config) -> Result<Catalogue, StartError> {
 }
 
 /// Opens the data folder and reads what is in it.
-pub(super) async fn store(config: &Config) -> Result<(Addr<StoreActor>, Arbiter, Contents), StartError> {
+pub(super) async fn store(config: &Config) -> Result<(Addr<StoreActor>, Arbiter, Contents, MasterKey), StartError> {
     let config = config.clone();
     // Opening may wait for a lock that a killed process left behind.
     let opened = actix_web::rt::task::spawn_blocking(move || open_store(&config)).await;
-    let store = opened.map_err(|error| StartError::Thread(error.to_string()))??;
+    let (store, key) = opened.map_err(|error| StartError::Thread(error.to_string()))??;
     let (store, arbiter) = StoreActor::start(Box::new(store)).map_err(|error| StartError::Thread(error.to_string()))?;
     let contents = store.send(Load).await.map_err(|error| StartError::Thread(error.to_string()))??;
-    Ok((store, arbiter, contents))
+    Ok((store, arbiter, contents, key))
 }
 
 /// Returns the configured admin key, or the one in the data folder, made there if there is none.

@@ -14,15 +14,16 @@ use actix::{Actor, Addr, Arbiter};
 use actix_web::dev::ServerHandle;
 use actix_web::web::Data;
 use actix_web::{App as WebApp, HttpServer, middleware};
+use futures::future::join;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use tokio::time::timeout;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::access::Access;
-use crate::account::login::api::Finish;
+use crate::account::login::api::Finish as FinishLogins;
 use crate::account::login::{LoginsActor, POOL_DEFAULT};
-use crate::account::registry::{Published, SETTLE_MAX, Settle};
+use crate::account::registry::{Finish, Published, RegistryActor, SETTLE_MAX, Settle};
 use crate::config::{Config, ConfigError, ModelFallback};
 use crate::domain::catalogue::CatalogueError;
 use crate::domain::secret::Secret;
@@ -30,7 +31,7 @@ use crate::domain::time::Clock;
 use crate::gitlab::upstream::{Upstream, UpstreamSettings};
 use crate::http::door::{Door, DoorParts, DoorSettings};
 use crate::http::drain::Drain;
-use crate::router::RouterActor;
+use crate::router::{RouterActor, RouterSettings};
 use crate::store::{KeyError, OpenError, StoreActor, StoreError};
 
 pub use offline::{RestoreError, restore, rotate_master_key, write_new_private};
@@ -42,8 +43,9 @@ const KEEP_ALIVE: Duration = Duration::from_secs(75);
 const HEAD_READ_MAX: Duration = Duration::from_secs(15);
 /// What streams get to say their last words once the drain is over.
 const LAST_WORDS: Duration = Duration::from_secs(3);
-/// Longest wait for GitLab to answer a login that is being exchanged: longer than any of its answers may take.
-const EXCHANGE_MAX: Duration = Duration::from_secs(85);
+/// Longest wait for logins that are exchanged or renewed: GitLab's answer may take 80 s, and a disk may have to be tried
+/// again.
+const FINISH_MAX: Duration = Duration::from_secs(120);
 /// Longest wait for the store to write what it holds.
 const FLUSH_MAX: Duration = Duration::from_secs(5);
 
@@ -102,6 +104,9 @@ pub enum StartError {
     Thread(String),
 }
 
+/// What the key is for that seals what models thought.
+const REASONING: &str = "reasoning";
+
 impl From<OpenError> for StartError {
     fn from(error: OpenError) -> Self {
         match error {
@@ -122,6 +127,7 @@ pub struct Running {
     drain_time: Duration,
     logins: Addr<LoginsActor>,
     store: Addr<StoreActor>,
+    registry: Addr<RegistryActor>,
     arbiters: Vec<Arbiter>,
     run_file: Option<RunFile>,
 }
@@ -131,7 +137,8 @@ pub async fn start(config: Config, mode: Mode, clock: Arc<dyn Clock>) -> Result<
     let listener = listen(config.listen)?;
     let admin_listener = config.admin_listen.map(listen).transpose()?;
     let catalogue = Arc::new(boot::catalogue(&config)?);
-    let (store, store_arbiter, contents) = boot::store(&config).await?;
+    let (store, store_arbiter, contents, master_key) = boot::store(&config).await?;
+    let reasoning_key = master_key.derive(REASONING);
     let admin_key = boot::admin_key(&config)?;
     let published = Published::default();
     let upstream = UpstreamSettings::with_web_roots(config.limits.connect_timeout);
@@ -156,6 +163,7 @@ pub async fn start(config: Config, mode: Mode, clock: Arc<dyn Clock>) -> Result<
     }
     let drain = Arc::new(Drain::default());
     let pools: Arc<[String]> = Arc::new([POOL_DEFAULT.to_owned()]);
+    let stopping = registry.clone();
     let parts = DoorParts {
         registry,
         backups: store.clone().recipient(),
@@ -165,7 +173,7 @@ pub async fn start(config: Config, mode: Mode, clock: Arc<dyn Clock>) -> Result<
         catalogue,
         clock,
         drain: Arc::clone(&drain),
-        settings: Arc::new(door_settings(&config, admin_listener.as_ref())),
+        settings: Arc::new(door_settings(&config, admin_listener.as_ref(), reasoning_key)),
         effective: Arc::new(config.effective.clone()),
     };
     let (address, admin_address) = (address_of(&listener)?, admin_listener.as_ref().map(address_of).transpose()?);
@@ -182,6 +190,7 @@ pub async fn start(config: Config, mode: Mode, clock: Arc<dyn Clock>) -> Result<
         drain_time: config.limits.drain,
         logins,
         store,
+        registry: stopping,
         arbiters: vec![control, store_arbiter],
         run_file,
     })
@@ -195,7 +204,7 @@ fn address_of(listener: &TcpListener) -> Result<SocketAddr, StartError> {
     listener.local_addr().map_err(|error| StartError::Thread(error.to_string()))
 }
 
-fn door_settings(config: &Config, admin: Option<&TcpListener>) -> DoorSettings {
+fn door_settings(config: &Config, admin: Option<&TcpListener>, reasoning_key: Secret<[u8; 32]>) -> DoorSettings {
     let limits = &config.limits;
     DoorSettings {
         body_bytes_max: limits.body_bytes_max,
@@ -207,6 +216,7 @@ fn door_settings(config: &Config, admin: Option<&TcpListener>) -> DoorSettings {
         hosts: config.hosts.clone(),
         admin_remote: config.admin_remote,
         admin_address: admin.and_then(|listener| listener.local_addr().ok()),
+        reasoning_key,
     }
 }
 
@@ -218,10 +228,15 @@ fn serve(
     upstream: UpstreamSettings,
     listeners: Vec<TcpListener>,
 ) -> Result<ServerHandle, StartError> {
-    let fallback = config.model_fallback == ModelFallback::Family;
+    let choosing = RouterSettings {
+        family_fallback: config.model_fallback == ModelFallback::Family,
+        strategy: config.strategy,
+        queue_places: config.limits.queue_max,
+        queue_time: config.limits.queue_timeout,
+    };
     let factory = move || {
         let (published, catalogue) = (Arc::clone(&parts.published), Arc::clone(&parts.catalogue));
-        let router = RouterActor::new(published, catalogue, Arc::clone(&parts.clock), fallback).start();
+        let router = RouterActor::new(published, catalogue, Arc::clone(&parts.clock), choosing).start();
         let door = Data::new(Door {
             parts: parts.clone(),
             router,
@@ -284,9 +299,12 @@ impl Running {
         // What is left are idle connections, which the server would wait for.
         drop(self.server.stop(false));
         stopping.abort();
-        // What GitLab hands out while it is waited for here would be lost.
-        if timeout(EXCHANGE_MAX, self.logins.send(Finish)).await.is_err() {
-            warn!("a login did not finish in time; the next start says which");
+        // A login that is being exchanged must come to disk: what GitLab hands out now is all there will be.
+        let finishing = join(self.logins.send(FinishLogins), self.registry.send(Finish));
+        if timeout(FINISH_MAX, finishing).await.is_err() {
+            error!(
+                "stopping although a login is being exchanged, or a new pair is not on disk; the next start says which"
+            );
         }
         if timeout(FLUSH_MAX, self.store.send(crate::store::Flush)).await.is_err() {
             warn!("the store did not finish writing in time");

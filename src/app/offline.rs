@@ -11,9 +11,11 @@ use crate::domain::secret::Secret;
 use crate::store::backup::{self, BackupError};
 use crate::store::{MasterKey, Restored, SledStore, change_key};
 
-/// Opens the data folder of `config`. Blocks up to 3 s while another process has it open.
-pub(super) fn open_store(config: &Config) -> Result<SledStore, StartError> {
-    let (store, file) = SledStore::open_under(&config.data_dir, configured_key(config)?.as_ref())?;
+/// Opens the data folder of `config`, and returns the key it opened under as well. Blocks up to 3 s while another process
+/// has it open.
+pub(super) fn open_store(config: &Config) -> Result<(SledStore, MasterKey), StartError> {
+    let configured = configured_key(config)?;
+    let (store, key, file) = SledStore::open_under(&config.data_dir, configured)?;
     if let Some(file) = file {
         if file.created {
             info!("made a master key in {}; keep a copy of it apart from the data", file.path.display());
@@ -22,7 +24,7 @@ pub(super) fn open_store(config: &Config) -> Result<SledStore, StartError> {
             warn!("others on this machine can read {}; run: chmod 600 {0}", file.path.display());
         }
     }
-    Ok(store)
+    Ok((store, key))
 }
 
 fn configured_key(config: &Config) -> Result<Option<MasterKey>, StartError> {
@@ -34,7 +36,7 @@ fn configured_key(config: &Config) -> Result<Option<MasterKey>, StartError> {
 pub async fn rotate_master_key(config: &Config, new: Option<Secret<String>>) -> Result<Option<PathBuf>, StartError> {
     let (dir, present) = (config.data_dir.clone(), configured_key(config)?);
     let new = new.map(|text| MasterKey::parse(text.expose())).transpose()?;
-    blocking(move || Ok(change_key(&dir, present.as_ref(), new)?)).await
+    blocking(move || Ok(change_key(&dir, present, new)?)).await
 }
 
 /// Brings back the accounts of a sealed backup, all or none, and says what became of each. The backup is opened before the
@@ -48,7 +50,7 @@ pub async fn restore(
     let config = config.clone();
     blocking(move || {
         let backup = backup::open(&sealed, &passphrase)?;
-        let mut store = open_store(&config)?;
+        let (mut store, _) = open_store(&config)?;
         Ok(store.restore(&backup, overwrite_newer).map_err(StartError::Store)?)
     })
     .await

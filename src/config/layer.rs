@@ -64,6 +64,12 @@ layer! {
     model: String,
     /// `family` or `off`.
     model_fallback: String,
+    /// `balanced`, `round-robin`, `fill-first` or `random`.
+    strategy: String,
+    /// Requests that may wait for an account on one worker.
+    queue_max: u64,
+    /// Seconds that they may wait.
+    queue_timeout_s: u64,
     /// A file that adds to the model catalogue.
     models_file: PathBuf,
     /// Seconds to wait for a connection.

@@ -20,6 +20,7 @@ pub use oauth::{OAuth, is_path as is_redirect_path, redirect_uri};
 use crate::domain::endpoint::{EndpointError, GatewayUrl, InstanceUrl};
 use crate::domain::model::ModelName;
 use crate::domain::secret::Secret;
+use crate::domain::strategy::Strategy;
 
 /// Where the server listens unless told otherwise: this machine only.
 const LISTEN_DEFAULT: &str = "127.0.0.1:8080";
@@ -29,6 +30,8 @@ const KEY_CHARS_MIN: usize = 16;
 const BODY_BYTES_LIMIT: u64 = 256 * 1024 * 1024;
 /// Longest time that any timeout may be set to, in seconds: a day.
 const TIMEOUT_S_MAX: u64 = 24 * 60 * 60;
+/// Each request that waits holds its body in memory.
+const QUEUE_LIMIT: u64 = 10_000;
 /// More workers than this help nobody.
 const WORKERS_MAX: u64 = 256;
 
@@ -96,6 +99,10 @@ pub struct Limits {
     pub drain: Duration,
     /// Largest request body, in bytes.
     pub body_bytes_max: usize,
+    /// Requests that may wait for an account on one worker; 0: none.
+    pub queue_max: usize,
+    /// Longest time that they wait.
+    pub queue_timeout: Duration,
 }
 
 /// GitLab, as the environment describes it.
@@ -142,6 +149,8 @@ pub struct Config {
     pub model: Option<ModelName>,
     /// What serves for a model that a gateway refuses.
     pub model_fallback: ModelFallback,
+    /// How an account is chosen among those that could serve alike.
+    pub strategy: Strategy,
     /// A file that adds to the model catalogue.
     pub models_file: Option<PathBuf>,
     /// Limits of requests.
@@ -194,6 +203,7 @@ impl Config {
             workers: within("workers", layer.workers, cores as u64, 1, WORKERS_MAX)?,
             model: layer.model.as_deref().map(model).transpose()?,
             model_fallback: fallback(layer.model_fallback.as_deref())?,
+            strategy: layer.strategy.as_deref().map_or(Ok(Strategy::default()), |text| parsed("strategy", text))?,
             models_file: layer.models_file.clone(),
             limits: limits(layer)?,
             gitlab: gitlab(layer)?,
@@ -223,6 +233,7 @@ impl Config {
             "workers": self.workers,
             "model": self.model,
             "model_fallback": if self.model_fallback == ModelFallback::Family { "family" } else { "off" },
+            "strategy": self.strategy.as_str(),
             "models_file": self.models_file,
             "connect_timeout_s": seconds(limits.connect_timeout),
             "head_timeout_stream_s": seconds(limits.head_timeout_stream),
@@ -232,6 +243,8 @@ impl Config {
             "heartbeat_s": seconds(limits.heartbeat),
             "drain_s": seconds(limits.drain),
             "body_bytes_max": limits.body_bytes_max,
+            "queue_max": limits.queue_max,
+            "queue_timeout_s": seconds(limits.queue_timeout),
             "gitlab_base_url": self.gitlab.base_url,
             "gitlab_ai_gateway_url": self.gitlab.gateway_url,
             "gitlab_personal_access_token": self.gitlab.personal_access_token.as_ref().map(|_| "***"),
@@ -270,6 +283,8 @@ fn limits(layer: &Layer) -> Result<Limits, ConfigError> {
         heartbeat: time("heartbeat_s", layer.heartbeat_s, 10)?,
         drain: time("drain_s", layer.drain_s, 30)?,
         body_bytes_max: within("body_bytes_max", layer.body_bytes_max, 32 * 1024 * 1024, 1_024, BODY_BYTES_LIMIT)?,
+        queue_max: within("queue_max", layer.queue_max, 64, 0, QUEUE_LIMIT)?,
+        queue_timeout: time("queue_timeout_s", layer.queue_timeout_s, 30)?,
     })
 }
 

@@ -51,6 +51,18 @@ pub enum Reason {
     TokenExpired,
     /// Somebody revoked the token.
     TokenRevoked,
+    /// GitLab does not know a token yet that it handed out moments ago.
+    TokenTooNew,
+    /// GitLab refused a refresh token, which may be lag of its databases.
+    RenewalRefused,
+    /// As before, after an exchange whose answer never came: GitLab may have handed out a pair that nobody got.
+    RenewalUncertain,
+    /// As before, and refused to the end: the pair that replaced this one is lost.
+    RenewalInterrupted,
+    /// The login came without a refresh token, and its access token has ended.
+    LoginNotRenewable,
+    /// A login could not be written to this machine's disk.
+    StoreFailed,
     /// The token lacks scope `api` or `ai_features`.
     ScopeMissing,
     /// The refresh token is dead: used, revoked, or the application it came through is gone.
@@ -120,6 +132,17 @@ impl Reason {
             Self::TokenInvalid => "GitLab does not accept the token",
             Self::TokenExpired => "the token has expired",
             Self::TokenRevoked => "the token was revoked",
+            Self::TokenTooNew => "GitLab does not know the new access token yet",
+            Self::RenewalRefused => "GitLab refused the refresh token, as it does for minutes when its databases lag",
+            Self::RenewalUncertain => {
+                "a renewal was interrupted before GitLab's answer arrived, and GitLab refuses the refresh token for now; \
+                 it is tried for a while, in case its databases lag"
+            }
+            Self::RenewalInterrupted => {
+                "the renewal was interrupted and GitLab's answer never arrived; it no longer accepts the refresh token"
+            }
+            Self::LoginNotRenewable => "the login has ended, and GitLab gave no refresh token with it",
+            Self::StoreFailed => "the login could not be stored: the data folder cannot be written",
             Self::ScopeMissing => "the token has neither scope `api` nor `ai_features`",
             Self::LoginEnded => "GitLab no longer accepts the OAuth login",
             Self::CodeRefused => "GitLab does not accept the code that the login ended with",
@@ -160,6 +183,9 @@ impl Reason {
             Self::TokenInvalid
                 | Self::TokenExpired
                 | Self::TokenRevoked
+                | Self::RenewalInterrupted
+                | Self::LoginNotRenewable
+                | Self::StoreFailed
                 | Self::ScopeMissing
                 | Self::LoginEnded
                 | Self::CodeRefused
@@ -181,8 +207,13 @@ impl Reason {
             Self::TokenInvalid | Self::TokenExpired | Self::TokenRevoked => {
                 "create a new personal access token with scope `ai_features` or `api`, then run `duopool login --pat`"
             }
+            Self::LoginEnded | Self::RenewalInterrupted | Self::LoginNotRenewable => {
+                "log in again with `duopool login`: the account keeps its id, settings and statistics"
+            }
+            Self::StoreFailed => {
+                "make room on the disk or mend the data folder's permissions, and do not stop duopool before this is over"
+            }
             Self::ScopeMissing => "create a personal access token with scope `ai_features` or `api`",
-            Self::LoginEnded => "log in again with `duopool login`",
             Self::CodeRefused => {
                 "start the login again and finish it within ten minutes; the redirect URI must be one that the \
                  application is registered with"
@@ -218,7 +249,10 @@ impl Reason {
             Self::ProxyNotEnabled => "ask GitLab support to enable the model proxies for the namespace",
             Self::UnsupportedModel => "list the models with `duopool models`",
             Self::TooLong => "shorten the conversation, or choose a model with a larger context",
-            Self::InstanceThrottled
+            Self::TokenTooNew
+            | Self::RenewalRefused
+            | Self::RenewalUncertain
+            | Self::InstanceThrottled
             | Self::InstanceError
             | Self::GrantRefused
             | Self::GrantMissing

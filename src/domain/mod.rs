@@ -4,10 +4,12 @@
 //! constructors, so no room below the door checks twice.
 
 pub mod catalogue;
+pub mod conversation;
 pub mod endpoint;
 pub mod fault;
 pub mod id;
 pub mod model;
 pub mod oauth;
 pub mod secret;
+pub mod strategy;
 pub mod time;

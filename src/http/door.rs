@@ -13,6 +13,7 @@ use crate::account::login::LoginsActor;
 use crate::account::registry::{Published, RegistryActor};
 use crate::domain::catalogue::Catalogue;
 use crate::domain::id::RequestId;
+use crate::domain::secret::Secret;
 use crate::domain::time::{Clock, Timestamp};
 use crate::gitlab::upstream::Upstream;
 use crate::http::drain::Drain;
@@ -40,6 +41,8 @@ pub(crate) struct DoorSettings {
     pub(crate) admin_remote: bool,
     /// Where operators may come from other machines, if there is a listener for them.
     pub(crate) admin_address: Option<SocketAddr>,
+    /// Seals what a model thought, for clients of another dialect to keep.
+    pub(crate) reasoning_key: Secret<[u8; 32]>,
 }
 
 /// What every worker's door is built from.

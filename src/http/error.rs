@@ -203,6 +203,12 @@ fn class_of(reason: Reason) -> ErrorClass {
         Reason::TokenInvalid
         | Reason::TokenExpired
         | Reason::TokenRevoked
+        | Reason::TokenTooNew
+        | Reason::RenewalRefused
+        | Reason::RenewalUncertain
+        | Reason::RenewalInterrupted
+        | Reason::LoginNotRenewable
+        | Reason::StoreFailed
         | Reason::ScopeMissing
         | Reason::LoginEnded
         | Reason::CodeRefused

@@ -22,7 +22,7 @@ use crate::http::door::Door;
 use crate::http::drain::Open;
 use crate::http::error::ApiError;
 use crate::http::exchange::status_of;
-use crate::protocol::error::read;
+use crate::protocol::error::{UpstreamMessage, read};
 use crate::protocol::translate::{End, Flow, Pipe};
 
 /// How often deadlines are looked at. One coarse timer per stream, since each is measured in seconds.
@@ -146,8 +146,13 @@ impl SseBody {
         if matches!(self.pipe, Pipe::PassThrough(_)) {
             return piece.into();
         }
+        let overflows = said.as_ref().is_some_and(UpstreamMessage::is_context_overflow);
         let message = said.map_or_else(|| error.fault.reason.to_string(), |said| said.message);
-        let told = ApiError::Provider { status, message, code: None, param: None };
+        let told = if overflows {
+            ApiError::TooLong { message }
+        } else {
+            ApiError::Provider { status, message, code: None, param: None }
+        };
         out.extend_from_slice(&self.last_words(&told));
         out.into()
     }

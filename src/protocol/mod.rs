@@ -10,9 +10,19 @@
 pub mod anthropic_messages;
 pub mod canonical;
 pub mod error;
+mod freeform;
+#[cfg(test)]
+mod grammar;
+mod image;
 mod json;
 pub mod loss;
+pub mod names;
 pub mod openai_chat;
+pub mod openai_responses;
 pub mod passthrough;
+pub mod reasoning;
+pub mod repair;
+mod schema;
 pub mod sse;
+pub mod tokens;
 pub mod translate;

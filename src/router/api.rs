@@ -1,29 +1,82 @@
 //! What a router is asked, and what it answers.
 
+use std::sync::Arc;
+
 use actix::Message;
+use futures::channel::oneshot;
+use tokio::time::{Instant, timeout_at};
 
 use crate::account::api::Renew;
-use crate::account::lease::Lease;
+use crate::account::lease::{Lease, Waiting};
 use crate::domain::catalogue::Wanted;
+use crate::domain::conversation::Conversation;
 use crate::domain::fault::Reason;
 use crate::domain::id::{AccountId, Generation};
 use crate::domain::model::{Dialect, ModelName};
 use crate::domain::time::Timestamp;
 
 /// Asks for the right to send one request. Refused as [`NoAccount`] says.
-#[derive(Debug, Message)]
-#[rtype(result = "Result<Lease, NoAccount>")]
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "Result<Acquired, NoAccount>")]
 pub(crate) struct Acquire {
     /// What the client asked for.
     pub(crate) wanted: Wanted,
     /// The dialects that would serve it, the best one first.
     pub(crate) dialects: &'static [Dialect],
     /// The pools that its key may use; empty: every pool.
-    pub(crate) pools: std::sync::Arc<[String]>,
+    pub(crate) pools: Arc<[String]>,
+    /// The conversation that it belongs to, kept on one account while that is well.
+    pub(crate) conversation: Option<Conversation>,
+    /// Whose request it is, by the number of the key: those who wait take turns.
+    pub(crate) client: usize,
+    /// Until when it would wait for a slot; `None`: not at all.
+    pub(crate) patience: Option<Instant>,
+    /// Whether it has waited for new grants in vain, so that the accounts that are busy are the better hope.
+    pub(crate) renewed_in_vain: bool,
     /// Accounts that have failed this request.
     pub(crate) tried: Vec<AccountId>,
     /// Models that a gateway has refused in this request.
     pub(crate) refused: Vec<ModelName>,
+}
+
+impl Acquire {
+    /// Returns whether `other` can be served exactly where this one can.
+    pub(crate) fn asks_the_same(&self, other: &Self) -> bool {
+        let asked = |ask: &Self| (ask.dialects, ask.renewed_in_vain, ask.patience.is_some());
+        asked(self) == asked(other)
+            && self.wanted == other.wanted
+            && self.pools == other.pools
+            && self.tried == other.tried
+            && self.refused == other.refused
+    }
+}
+
+/// What is given to who asks.
+#[derive(Debug)]
+pub(crate) enum Acquired {
+    /// The right to send, at once.
+    Lease(Lease),
+    /// A place in the queue.
+    Place(Place),
+}
+
+/// A place in a worker's queue. Dropping it, as when the client leaves, gives it up.
+#[derive(Debug)]
+pub(crate) struct Place {
+    pub(super) answer: oneshot::Receiver<Result<Lease, NoAccount>>,
+    pub(super) until: Instant,
+    pub(super) waiting: Waiting,
+}
+
+impl Place {
+    /// Waits for a lease; refused as busy when the time is up.
+    pub(crate) async fn wait(self) -> Result<Lease, NoAccount> {
+        let Self { answer, until, waiting } = self;
+        let answered = timeout_at(until, answer).await;
+        drop(waiting);
+        // A router that is gone answers nobody.
+        answered.ok().and_then(Result::ok).unwrap_or(Err(NoAccount::Busy))
+    }
 }
 
 /// An account that could serve once it has a new grant.
@@ -68,6 +121,8 @@ pub(crate) enum NoAccount {
         until: Timestamp,
         /// Accounts that need only a grant, worth waiting for.
         renewable: Vec<Renewable>,
+        /// Whether there are others that have too much to do, worth waiting for if these do not get one.
+        busy: bool,
     },
     /// Every account that could has as many requests in flight as it may.
     #[error("every account is busy")]

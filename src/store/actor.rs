@@ -17,7 +17,7 @@ const MAILBOX_WRITES: usize = 256;
 
 /// Owns the store.
 pub struct StoreActor {
-    store: Box<dyn Store>,
+    pub(super) store: Box<dyn Store>,
 }
 
 /// Adds or replaces an account; answered once it is on disk. See [`Store::put_account`] for refusals.
@@ -169,7 +169,7 @@ impl Handler<DeleteAccount> for StoreActor {
 }
 
 impl StoreActor {
-    fn load(&self) -> Result<Contents, StoreError> {
+    fn load(&mut self) -> Result<Contents, StoreError> {
         Ok(Contents {
             accounts: self.store.load_accounts()?,
             grants: self.store.load_grants()?,

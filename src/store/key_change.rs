@@ -32,13 +32,14 @@ pub enum OpenError {
 }
 
 impl SledStore {
-    /// Opens the data folder `dir` under `key` or, without one, under the key in its file, made if neither is there.
+    /// Opens the data folder `dir` under `key` or, without one, under the key in its file, made if neither is there. Returns
+    /// the key that it opened under, too, and its file if it has one.
     ///
     /// # Errors
     /// Those of [`MasterKey::load_or_create`] and [`SledStore::open`].
-    pub fn open_under(dir: &Path, key: Option<&MasterKey>) -> Result<(Self, Option<KeyFile>), OpenError> {
+    pub fn open_under(dir: &Path, key: Option<MasterKey>) -> Result<(Self, MasterKey, Option<KeyFile>), OpenError> {
         if let Some(key) = key {
-            return Ok((Self::open(dir, key)?, None));
+            return Ok((Self::open(dir, &key)?, key, None));
         }
         let file = MasterKey::load_or_create(dir)?;
         match Self::open(dir, &file.key) {
@@ -47,9 +48,9 @@ impl SledStore {
                 let store = Self::open(dir, &next)?;
                 MasterKey::promote_next(dir)?;
                 info!("finished a change of the master key that was cut short");
-                Ok((store, Some(KeyFile { key: next, ..file })))
+                Ok((store, next.clone(), Some(KeyFile { key: next, ..file })))
             }
-            opened => Ok((opened?, Some(file))),
+            opened => Ok((opened?, file.key.clone(), Some(file))),
         }
     }
 
@@ -102,15 +103,15 @@ fn resealed(tree: Tree, old: &Sealer, new: &Sealer, id: &str, bytes: &[u8]) -> R
 /// As [`OpenError`] says; the folder then opens as before, or under the new key if that much was done.
 pub fn change_key(
     dir: &Path,
-    present: Option<&MasterKey>,
+    present: Option<MasterKey>,
     new: Option<MasterKey>,
 ) -> Result<Option<PathBuf>, OpenError> {
     if !has_data(dir) {
         return Err(OpenError::Nothing(dir.to_owned()));
     }
     let new = new.map_or_else(MasterKey::random, Ok)?;
-    let (mut store, file) = SledStore::open_under(dir, present)?;
-    if file.as_ref().map(|file| &file.key).or(present) == Some(&new) {
+    let (mut store, present, file) = SledStore::open_under(dir, present)?;
+    if present == new {
         return Err(OpenError::SameKey);
     }
     if file.is_some() {
@@ -132,7 +133,7 @@ mod tests {
     use crate::store::{LoginState, RecordError};
 
     fn filled(dir: &Path) -> (SledStore, KeyFile) {
-        let (mut store, file) = SledStore::open_under(dir, None).unwrap();
+        let (mut store, _, file) = SledStore::open_under(dir, None).unwrap();
         store.put_account(&account(1, 1)).unwrap();
         store.put_grant(&grant(1, 1)).unwrap();
         store.put_account(&oauth_account(2)).unwrap();
@@ -140,7 +141,7 @@ mod tests {
         (store, file.unwrap())
     }
 
-    fn assert_whole(store: &SledStore) {
+    fn assert_whole(store: &mut SledStore) {
         let accounts = store.load_accounts().unwrap();
         assert_eq!((accounts.records.len(), accounts.unreadable), (2, vec![]));
         assert!(accounts.records.contains(&account(1, 1)) && accounts.records.contains(&oauth_account(2)));
@@ -155,8 +156,8 @@ mod tests {
         drop(store);
         assert_eq!(change_key(dir.path(), None, None).unwrap().as_ref(), Some(&old.path));
         assert!(matches!(SledStore::open(dir.path(), &old.key), Err(StoreError::WrongKey)));
-        let (store, new) = SledStore::open_under(dir.path(), None).unwrap();
-        assert_whole(&store);
+        let (mut store, _, new) = SledStore::open_under(dir.path(), None).unwrap();
+        assert_whole(&mut store);
         let new = new.unwrap();
         assert_ne!(new.key, old.key);
         assert!(!new.created && !new.exposed);
@@ -164,7 +165,7 @@ mod tests {
         // The second copy, too.
         fs::remove_dir_all(dir.path().join("store")).unwrap();
         assert!(matches!(SledStore::open(dir.path(), &old.key), Err(StoreError::WrongKey)));
-        let store = SledStore::open(dir.path(), &new.key).unwrap();
+        let mut store = SledStore::open(dir.path(), &new.key).unwrap();
         assert_eq!(store.load_accounts().unwrap().records.len(), 2);
     }
 
@@ -180,20 +181,20 @@ mod tests {
             }
             if steps >= 2 {
                 store.reseal(&new).unwrap();
-                assert_whole(&store);
+                assert_whole(&mut store);
             }
             drop(store);
             if steps == 2 {
                 // Between the database and its second copy.
                 fs::write(dir.path().join("second-copy"), copy).unwrap();
             }
-            let (store, file) = SledStore::open_under(dir.path(), None).unwrap();
-            assert_whole(&store);
+            let (mut store, _, file) = SledStore::open_under(dir.path(), None).unwrap();
+            assert_whole(&mut store);
             assert_eq!(file.unwrap().key, if steps >= 2 { new } else { old.key }, "{steps} steps");
             drop(store);
             // And the next change is not hindered by what lies there.
             change_key(dir.path(), None, None).unwrap();
-            assert_whole(&SledStore::open_under(dir.path(), None).unwrap().0);
+            assert_whole(&mut SledStore::open_under(dir.path(), None).unwrap().0);
             assert!(!dir.path().join("master.key.next").exists());
         }
     }
@@ -206,11 +207,11 @@ mod tests {
         store.put_account(&account(1, 1)).unwrap();
         drop(store);
         assert!(matches!(
-            change_key(dir.path(), Some(&new), Some(old.clone())),
+            change_key(dir.path(), Some(new.clone()), Some(old.clone())),
             Err(OpenError::Store(StoreError::WrongKey))
         ));
-        assert!(matches!(change_key(dir.path(), Some(&old), Some(old.clone())), Err(OpenError::SameKey)));
-        assert_eq!(change_key(dir.path(), Some(&old), Some(new.clone())).unwrap(), None);
+        assert!(matches!(change_key(dir.path(), Some(old.clone()), Some(old.clone())), Err(OpenError::SameKey)));
+        assert_eq!(change_key(dir.path(), Some(old.clone()), Some(new.clone())).unwrap(), None);
         assert!(!dir.path().join("master.key").exists());
         assert_eq!(SledStore::open(dir.path(), &new).unwrap().load_accounts().unwrap().records, [account(1, 1)]);
         assert!(matches!(change_key(&dir.path().join("none"), None, None), Err(OpenError::Nothing(_))));
@@ -227,7 +228,7 @@ mod tests {
             panic!("{refused}")
         };
         assert_eq!(account.as_str(), "acct_x");
-        let (store, file) = SledStore::open_under(dir.path(), None).unwrap();
+        let (mut store, _, file) = SledStore::open_under(dir.path(), None).unwrap();
         assert_eq!(file.unwrap().key, old.key);
         assert_eq!(store.load_accounts().unwrap().records.len(), 2);
     }

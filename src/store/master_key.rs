@@ -15,6 +15,7 @@ use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use rand::TryRng;
 use rand::rngs::SysRng;
+use sha2::{Digest as _, Sha256};
 
 use crate::domain::secret::Secret;
 use crate::store::disk::{create_private_dir, replace_private, sync_dir};
@@ -163,6 +164,12 @@ impl MasterKey {
         sync_dir(dir)
     }
 
+    /// Returns a key for something else than the store, which tells nothing about this one.
+    pub fn derive(&self, purpose: &str) -> Secret<[u8; KEY_BYTES]> {
+        let hash = Sha256::new().chain_update(b"duopool ").chain_update(purpose).chain_update([0]);
+        Secret::new(hash.chain_update(self.0.expose()).finalize().into())
+    }
+
     /// Takes the bare bytes.
     pub const fn from_bytes(bytes: [u8; KEY_BYTES]) -> Self {
         Self(Secret::new(bytes))
@@ -237,6 +244,15 @@ mod tests {
         fs::remove_file(&made.path).unwrap();
         assert!(matches!(MasterKey::load_or_create(dir.path()), Err(KeyError::Missing(_))));
         assert!(!made.path.exists());
+    }
+
+    #[test]
+    fn derived_keys_differ_by_their_purpose_and_from_the_key_itself() {
+        let (key, other) = (MasterKey::from_bytes([7; 32]), MasterKey::from_bytes([8; 32]));
+        assert_eq!(key.derive("a").expose(), key.derive("a").expose());
+        for different in [key.derive("b"), other.derive("a"), Secret::new([7; 32])] {
+            assert_ne!(key.derive("a").expose(), different.expose());
+        }
     }
 
     #[test]

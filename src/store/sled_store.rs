@@ -22,8 +22,8 @@ pub struct SledStore {
     dir: PathBuf,
     pub(super) sealer: Sealer,
     /// Closed after a failed write: sled refuses everything from then on (`set_global_error` in its `iobuf.rs`), and what
-    /// it holds in memory may not be what is on disk. The next write opens it again.
-    trees: Option<Trees>,
+    /// it holds in memory may not be what is on disk. The next call opens it again.
+    pub(super) trees: Option<Trees>,
 }
 
 impl SledStore {
@@ -41,12 +41,13 @@ impl SledStore {
         Ok(Self { dir: dir.to_owned(), sealer, trees: Some(trees) })
     }
 
-    fn load<R>(&self, tree: Tree, decode: Decode<R>) -> Result<Loaded<R>, StoreError> {
+    fn load<R>(&mut self, tree: Tree, decode: Decode<R>) -> Result<Loaded<R>, StoreError> {
         let mut loaded = Loaded { records: Vec::new(), unreadable: Vec::new() };
-        for entry in self.trees()?.of(tree) {
+        let (trees, sealer) = self.opened()?;
+        for entry in trees.of(tree) {
             let (key, bytes) = entry?;
             let id = String::from_utf8_lossy(&key).into_owned();
-            match decode(&self.sealer, &id, &bytes) {
+            match decode(sealer, &id, &bytes) {
                 Ok(record) => loaded.records.push(record),
                 Err(reason) => loaded.unreadable.push(Unreadable { id, reason }),
             }
@@ -54,23 +55,21 @@ impl SledStore {
         Ok(loaded)
     }
 
-    fn trees(&self) -> Result<&Trees, StoreError> {
-        self.trees.as_ref().ok_or(StoreError::Closed)
+    /// Returns the database, opened again if it was closed.
+    fn opened(&mut self) -> Result<(&Trees, &Sealer), StoreError> {
+        let trees = match self.trees.take() {
+            Some(trees) => trees,
+            None => opening::open(&self.dir, &self.sealer).inspect(|_| info!("the database is open again"))?,
+        };
+        Ok((self.trees.insert(trees), &self.sealer))
     }
 
-    /// Does a write. After one that the database failed, it is closed, and the next begins with opening it.
+    /// Does a write. One that the database fails closes it.
     fn write(&mut self, write: impl FnOnce(&Trees, &Sealer) -> Result<(), StoreError>) -> Result<(), StoreError> {
-        let trees = if let Some(trees) = self.trees.take() {
-            trees
-        } else {
-            let trees = opening::open(&self.dir, &self.sealer)?;
-            info!("the database is open again after a write that failed");
-            trees
-        };
-        let written =
-            catch_unwind(AssertUnwindSafe(|| write(&trees, &self.sealer))).unwrap_or(Err(StoreError::Crashed));
-        if !matches!(written, Err(StoreError::Database(_) | StoreError::Sync(_) | StoreError::Crashed)) {
-            self.trees = Some(trees);
+        let (trees, sealer) = self.opened()?;
+        let written = catch_unwind(AssertUnwindSafe(|| write(trees, sealer))).unwrap_or(Err(StoreError::Crashed));
+        if matches!(written, Err(StoreError::Database(_) | StoreError::Sync(_) | StoreError::Crashed)) {
+            self.trees = None;
         }
         written
     }
@@ -105,24 +104,31 @@ fn require_account(trees: &Trees, account: &AccountId) -> Result<(), StoreError>
 type Decode<R> = fn(&Sealer, &str, &[u8]) -> Result<R, RecordError>;
 
 impl Store for SledStore {
-    fn load_accounts(&self) -> Result<Loaded<AccountRecord>, StoreError> {
+    fn load_accounts(&mut self) -> Result<Loaded<AccountRecord>, StoreError> {
         self.load(Tree::Accounts, decode_account)
     }
 
-    fn load_grants(&self) -> Result<Loaded<GrantRecord>, StoreError> {
+    fn load_grants(&mut self) -> Result<Loaded<GrantRecord>, StoreError> {
         self.load(Tree::Grants, decode_grant)
     }
 
-    fn load_logins(&self) -> Result<Loaded<LoginRecord>, StoreError> {
+    fn load_account(&mut self, account: &AccountId) -> Result<Option<AccountRecord>, StoreError> {
+        let (trees, sealer) = self.opened()?;
+        let Some(bytes) = trees.of(Tree::Accounts).get(account.as_str())? else { return Ok(None) };
+        let decoded = decode_account(sealer, account.as_str(), &bytes);
+        decoded.map(Some).map_err(|source| StoreError::Unreadable { account: account.clone(), source })
+    }
+
+    fn load_logins(&mut self) -> Result<Loaded<LoginRecord>, StoreError> {
         self.load(Tree::Logins, decode_login)
     }
 
-    fn load_health(&self) -> Result<Vec<(AccountId, Vec<u8>)>, StoreError> {
+    fn load_health(&mut self) -> Result<Vec<(AccountId, Vec<u8>)>, StoreError> {
         let read = |entry: sled::Result<(sled::IVec, sled::IVec)>| {
             let (key, bytes) = entry?;
             Ok((AccountId::from_text(&String::from_utf8_lossy(&key)), bytes.to_vec()))
         };
-        self.trees()?.of(Tree::Health).iter().map(read).collect()
+        self.opened()?.0.of(Tree::Health).iter().map(read).collect()
     }
 
     fn put_account(&mut self, record: &AccountRecord) -> Result<(), StoreError> {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use duopool::simulator::{Call, Record, fingerprint};
 use serde_json::{Value, json};
 
+use crate::support::grammar::{Ended, messages};
 use crate::support::{Answer, TestApp};
 
 /// Stands for the keys that the recordings mask. It belongs to the client and must get no further than duopool.
@@ -22,11 +23,13 @@ enum Fares {
     Fallback(&'static str),
     /// As `Fallback`, but it asks for more than the stand-in can do, and the provider's 400 says so in its own words.
     Refused(&'static str, &'static str),
+    /// Is answered by a model of the other vendor, as `translated` says in full.
+    Translated,
     /// Is answered by duopool, with this in the body.
     Here(u16, &'static str),
 }
 
-use Fares::{Alias, AsIs, Fallback, Here, Refused};
+use Fares::{Alias, AsIs, Fallback, Here, Refused, Translated};
 
 const SONNET_4_5: &str = "claude-sonnet-4-5-20250929";
 const HAIKU_4_5: &str = "claude-haiku-4-5-20251001";
@@ -38,7 +41,7 @@ const TABLE: &[(&str, Fares)] = &[
     ("aider-openai-1", AsIs),
     ("claude-code-1", Alias(OPUS_4_5)),
     ("claude-code-2", Alias(OPUS_4_5)),
-    ("claude-code-3", Here(400, "model `gpt-5.1` is not translated to Messages yet; use POST /v1/responses")),
+    ("claude-code-3", Translated),
     (
         "claude-code-4",
         Refused(HAIKU_4_5, "max_tokens: 128000 > 64000, which is the maximum allowed number of output tokens"),
@@ -182,6 +185,12 @@ async fn every_recorded_request_fares_as_the_table_says() {
                 assert_eq!(answer.status, 400, "{name}: {}", answer.text());
                 assert!(answer.text().contains(words), "{name}: {}", answer.text());
                 arrived_as(&app, &recording, model, 2);
+            }
+            Translated => {
+                assert_eq!(answer.status, 200, "{name}: {}", answer.text());
+                assert_eq!(gateway_calls(&app), ["/ai/v1/proxy/openai/v1/responses"], "{name}");
+                let checked = messages(answer.text().as_bytes());
+                assert_eq!(checked.map(|checked| checked.ended), Ok(Ended::Properly), "{name}: {}", answer.text());
             }
             Here(status, words) => {
                 assert_eq!(answer.status, status, "{name}: {}", answer.text());

@@ -3,15 +3,19 @@
 #![expect(unreachable_pub, clippy::expect_used, clippy::panic, reason = "tests say what they are in their names")]
 
 mod admin_api;
+mod affinity;
 mod architecture;
 mod backup;
 mod bad_input;
 mod cancellation;
 mod cli;
 mod clients;
+mod crash;
 mod first_light;
 mod login;
 mod model_names;
+mod queue;
+mod renewal;
 mod restart;
 mod routes;
 mod routing;
@@ -21,4 +25,5 @@ mod shutdown;
 mod store_safety;
 mod streaming;
 mod support;
+mod translated;
 mod upstream_errors;

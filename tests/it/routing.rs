@@ -403,8 +403,8 @@ async fn for_a_model_that_is_too_new_for_the_gateway_the_newest_of_its_family_se
 }
 
 #[actix::test]
-async fn an_account_at_its_limit_is_passed_over_and_with_all_at_theirs_the_client_hears_429() {
-    let app = TestApp::start(&["ada", "grace"], |_| {}).await;
+async fn an_account_at_its_limit_is_passed_over_and_with_all_at_theirs_and_no_queue_the_client_hears_429() {
+    let app = TestApp::start(&["ada", "grace"], |layer| layer.queue_max = Some(0)).await;
     app.add_with("ada", &json!({ "priority": 1, "max_concurrency": 1 })).await;
     app.add_with("grace", &json!({ "max_concurrency": 1 })).await;
     let body = messages(SONNET, true);

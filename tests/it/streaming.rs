@@ -13,12 +13,14 @@ use crate::support::requests::{GPT, SONNET, chat, messages, responses};
 use crate::support::{Answer, Event, TestApp};
 
 /// Every way of a stream through duopool: the route, the request, and the call at the gateway that it becomes.
-fn ways() -> [(&'static str, Value, Call); 4] {
+fn ways() -> [(&'static str, Value, Call); 6] {
     [
         ("/v1/messages", messages(SONNET, true), Call::Messages),
         ("/v1/responses", responses(GPT, true), Call::Responses),
         ("/v1/chat/completions", chat(GPT, true), Call::ChatCompletions),
         ("/v1/chat/completions", chat(SONNET, true), Call::Messages),
+        ("/v1/messages", messages(GPT, true), Call::Responses),
+        ("/v1/responses", responses(SONNET, true), Call::Messages),
     ]
 }
 
@@ -184,7 +186,7 @@ async fn after_the_terminal_event_a_connection_that_lingers_adds_nothing() {
         assert!(text.ends_with(end), "{path}: {text}");
     }
     let ada = app.account_when("ada", |account| account["in_flight"] == 0).await;
-    assert_eq!((&ada["served"], &ada["failed"]), (&json!(4), &json!(0)));
+    assert_eq!((&ada["served"], &ada["failed"]), (&json!(ways.len()), &json!(0)));
 }
 
 #[actix::test]

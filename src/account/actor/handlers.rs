@@ -1,27 +1,31 @@
 //! What the account's actor does with each message: a few lines, and on to the state.
 
-use actix::{ActorContext, ActorFutureExt, Handler, ResponseFuture, WrapFuture};
+use actix::fut::{self, LocalBoxActorFuture};
+use actix::{ActorContext, ActorFutureExt, Handler, ResponseActFuture, ResponseFuture, WrapFuture};
 use futures::channel::oneshot;
 use tracing::debug;
 
 use super::{AccountActor, Relogin};
-use crate::account::api::{Block, Describe, Discover, News, Renew, Retire, Test};
+use crate::account::api::{Block, Describe, Discover, News as RequestNews, Renew, Retire, Test};
+use crate::account::broker::Turn;
 use crate::account::checkup;
+use crate::account::credentials::{Ended, Terms};
+use crate::account::exchanger::{Exchanged, News};
 use crate::account::login::probe_model;
 use crate::account::state::Event;
 use crate::account::view::TestReport;
 use crate::domain::fault::Reason;
 use crate::domain::id::Generation;
 use crate::gitlab::rest::Session;
-use crate::store::Credential;
+use crate::store::{Credential, DeleteLogin, StoreError};
 
-impl Handler<News> for AccountActor {
+impl Handler<RequestNews> for AccountActor {
     type Result = ();
 
-    fn handle(&mut self, news: News, ctx: &mut Self::Context) {
+    fn handle(&mut self, news: RequestNews, ctx: &mut Self::Context) {
         match news {
-            News::Succeeded { model } => self.event(Event::Succeeded(model), ctx),
-            News::Failed { generation, model, fault } => {
+            RequestNews::Succeeded { model } => self.event(Event::Succeeded(model), ctx),
+            RequestNews::Failed { generation, model, fault } => {
                 if fault.reason != Reason::BadRequest {
                     debug!(account.id = %self.record.id, model.id = %model, reason = ?fault.reason, "a request on account `{}` failed", self.record.id);
                 }
@@ -60,34 +64,96 @@ impl Handler<Discover> for AccountActor {
     fn handle(&mut self, _: Discover, ctx: &mut Self::Context) -> Self::Result {
         let (answer, answered) = oneshot::channel();
         self.listing.push(answer);
-        self.discover(ctx);
+        self.event(Event::ListingWanted, ctx);
         Box::pin(async move { answered.await.unwrap_or_default() })
     }
 }
 
 impl Handler<Test> for AccountActor {
-    type Result = ResponseFuture<TestReport>;
+    type Result = ResponseActFuture<Self, TestReport>;
 
-    fn handle(&mut self, _: Test, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, _: Test, ctx: &mut Self::Context) -> Self::Result {
+        let (answer, answered) = oneshot::channel();
+        self.calling.push(answer);
+        self.event(Event::AccessWanted, ctx);
+        Box::pin(answered.into_actor(self).then(|access, actor, _| {
+            let block = access.ok().and_then(Result::err);
+            let tested = actor.record.credential_generation;
+            actor.check(block).then(move |report, actor, _| {
+                // The login was renewed meanwhile, which ended the token that was tested.
+                let again = !report.ok && actor.record.credential_generation != tested;
+                if again { actor.check(None).boxed_local() } else { fut::ready(report).boxed_local() }
+            })
+        }))
+    }
+}
+
+impl AccountActor {
+    /// Checks token and grant; a login that cannot be used for reason `block` is a finding without a call.
+    fn check(&self, block: Option<Block>) -> LocalBoxActorFuture<Self, TestReport> {
+        if let Some(block) = block {
+            return fut::ready(checkup::unusable(block.reason)).boxed_local();
+        }
         let (office, instance, token) = (self.office.clone(), self.record.instance.clone(), self.token());
         let grant = self.state.grant().cloned();
-        Box::pin(async move {
+        let credential = self.record.credential.clone();
+        let checking = async move {
             let session = Session { upstream: &office.upstream, instance: &instance, token: &token };
-            checkup::run(session, grant.as_deref(), &probe_model(&office.catalogue), office.clock.now()).await
-        })
+            checkup::run(session, &credential, grant.as_deref(), &probe_model(&office.catalogue), office.clock.now())
+                .await
+        };
+        checking.into_actor(self).boxed_local()
+    }
+}
+
+impl Handler<Turn> for AccountActor {
+    type Result = ();
+
+    fn handle(&mut self, Turn(turn): Turn, ctx: &mut Self::Context) {
+        match turn {
+            Ok(permit) => {
+                self.permit = Some(permit);
+                self.event(Event::Turn, ctx);
+            }
+            Err(block) => self.event(Event::NoTurn(block), ctx),
+        }
+    }
+}
+
+impl Handler<Exchanged> for AccountActor {
+    type Result = ();
+
+    fn handle(&mut self, Exchanged { of, news }: Exchanged, ctx: &mut Self::Context) {
+        if of != self.record.credential_generation {
+            debug!(account.id = %self.record.id, "dropped news of an older login of account `{}`", self.record.id);
+            return;
+        }
+        match news {
+            News::Unsaved(block) => self.event(Event::Unsaved(of, block), ctx),
+            News::Ended(end) => self.event(Event::Exchanged(of, end), ctx),
+            News::Stored(credential, generation) => {
+                let terms = Terms::of(&credential, generation);
+                self.record.credential = *credential;
+                self.record.credential_generation = generation;
+                self.event(Event::Exchanged(of, Ended::Stored(terms)), ctx);
+            }
+        }
     }
 }
 
 impl Handler<Relogin> for AccountActor {
-    type Result = actix::ResponseActFuture<Self, Result<(), crate::store::StoreError>>;
+    type Result = ResponseActFuture<Self, Result<(), StoreError>>;
 
-    fn handle(&mut self, login: Relogin, _: &mut Self::Context) -> Self::Result {
-        let mut record = self.record.clone();
-        let superseded = is_older(&login.credential, &record.credential);
-        if !superseded {
-            record.credential = login.credential;
-            record.credential_generation = record.credential_generation.next();
+    fn handle(&mut self, login: Relogin, ctx: &mut Self::Context) -> Self::Result {
+        if is_older(&login.credential, &self.record.credential) {
+            return self.overtaken(login, ctx);
         }
+        let mut record = self.record.clone();
+        record.credential = login.credential;
+        // Not the next number but the one after: an exchange of the old pair that runs somewhere may take the next, and
+        // no two credentials ever have the same.
+        record.credential_generation = record.credential_generation.next().next();
+        record.exchange_begun_at = None;
         record.username = login.username;
         login.given.apply(&mut record);
         let saving = self.office.save(record.clone(), login.login);
@@ -96,15 +162,30 @@ impl Handler<Relogin> for AccountActor {
             match result {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => return Err(error),
-                Err(_) => return Err(crate::store::StoreError::NoSuchAccount(record.id)),
+                Err(_) => return Err(StoreError::NoSuchAccount(record.id)),
             }
             actor.record = record;
-            if !superseded {
-                actor.mint_ended(login.mint, ctx);
-            }
+            actor.logged_in(login.mint, ctx);
             Ok(())
         });
         Box::pin(saved)
+    }
+}
+
+impl AccountActor {
+    /// Takes over the settings of a login that a newer one has overtaken, and forgets the rest of it.
+    fn overtaken(
+        &mut self,
+        login: Relogin,
+        ctx: &mut actix::Context<Self>,
+    ) -> ResponseActFuture<Self, Result<(), StoreError>> {
+        self.record.username = login.username;
+        login.given.apply(&mut self.record);
+        self.store_settings(ctx);
+        let Some(stored) = login.login else { return Box::pin(actix::fut::ready(Ok(()))) };
+        let (forgetting, account) = (self.office.store.send(DeleteLogin(stored)), self.record.id.clone());
+        let forgotten = async move { forgetting.await.unwrap_or(Err(StoreError::NoSuchAccount(account))) };
+        Box::pin(forgotten.into_actor(self))
     }
 }
 

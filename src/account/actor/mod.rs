@@ -1,39 +1,36 @@
 //! The actor of one account: turns messages into events, asks [`State`] what to do, and does it.
 
+mod calls;
+mod describe;
 mod handlers;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::{Actor, ActorFutureExt, Addr, AsyncContext, Context, MailboxError, Message, Recipient, WrapFuture};
+use actix::{Actor, Addr, AsyncContext, Context, MailboxError, Message, Recipient, WrapFuture};
 use futures::channel::oneshot;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use tracing::{debug, error, info, warn};
+use tracing::warn;
 
-use crate::account::api::{Block, Desk, Snapshot, SnapshotChanged};
+use crate::account::api::{Block, SnapshotChanged};
+use crate::account::broker::{BrokerActor, Permit};
+use crate::account::credentials::{Credentials, Terms};
+use crate::account::exchanger::ExchangerActor;
 use crate::account::lease::Gauge;
-use crate::account::login::{Given, probe_model};
-use crate::account::minting::{self, GatewayChoice, Mint};
-use crate::account::state::{Effect, Event, State};
-use crate::account::view::{AccountView, Signs, Trouble};
+use crate::account::login::Given;
+use crate::account::minting::Mint;
+use crate::account::state::{Effect, Event, Memory, State};
 use crate::domain::catalogue::Catalogue;
 use crate::domain::endpoint::{GatewayUrl, InstanceUrl};
 use crate::domain::id::Generation;
 use crate::domain::model::ModelName;
-use crate::domain::secret::Secret;
-use crate::domain::time::{Clock, Timestamp};
-use crate::gitlab::direct_access::{Endpoint, Minted};
+use crate::domain::time::Clock;
 use crate::gitlab::error::CallError;
-use crate::gitlab::gateway::Grant;
-use crate::gitlab::models::{self, Available};
-use crate::gitlab::rest::Session;
+use crate::gitlab::models::Available;
 use crate::gitlab::upstream::Upstream;
-use crate::gitlab::{error::Call, error::classify};
-use crate::store::{
-    AccountRecord, Credential, GrantRecord, GrantSource, PutAccount, PutAccountFromLogin, PutGrant, StoreActor,
-    StoreError,
-};
+use crate::store::{AccountRecord, Credential, GrantRecord, PutAccount, PutAccountFromLogin, StoreActor, StoreError};
+use calls::restore;
 
 /// How often deadlines are compared with wall time. Short, so that a laptop that wakes up renews at once.
 const TICK: Duration = Duration::from_secs(1);
@@ -58,6 +55,8 @@ pub(crate) struct Office {
     pub(crate) upstream: Upstream,
     pub(crate) store: Addr<StoreActor>,
     pub(crate) registry: Recipient<SnapshotChanged>,
+    pub(crate) broker: Addr<BrokerActor>,
+    pub(crate) exchanger: Addr<ExchangerActor>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) catalogue: Arc<Catalogue>,
     pub(crate) settings: Arc<AccountSettings>,
@@ -101,8 +100,12 @@ pub(crate) struct AccountActor {
     completion_model: Option<String>,
     /// What the mint of the login that brought the account came to.
     first: Option<Result<Mint, CallError>>,
+    /// The turn that is being taken.
+    permit: Option<Permit>,
     waiting: Vec<Waiter>,
     listing: Vec<oneshot::Sender<()>>,
+    /// Those who want to make a call with the login.
+    calling: Vec<oneshot::Sender<Result<(), Block>>>,
 }
 
 /// Gives a known account a new credential, and what its first mint came to.
@@ -117,15 +120,38 @@ pub(crate) struct Relogin {
     pub(crate) login: Option<String>,
 }
 
+/// What was stored of an account beside its record.
+#[derive(Debug, Default)]
+pub(crate) struct Stored {
+    pub(crate) grant: Option<GrantRecord>,
+    pub(crate) memory: Memory,
+}
+
+impl Stored {
+    /// Reads what the account wrote of its own health; what cannot be read is forgotten, and learnt anew.
+    pub(crate) fn new(grant: Option<GrantRecord>, memory: Option<&[u8]>) -> Self {
+        let memory = memory.and_then(|bytes| serde_json::from_slice(bytes).ok());
+        Self { grant, memory: memory.unwrap_or_default() }
+    }
+}
+
 impl AccountActor {
     /// Builds the actor from what was stored.
-    pub(crate) fn new(office: Office, record: AccountRecord, stored: Option<GrantRecord>, gauge: Arc<Gauge>) -> Self {
-        let mut rng = StdRng::from_rng(&mut rand::rng());
-        let root_namespace_id = stored.as_ref().and_then(|grant| grant.root_namespace_id.clone());
-        let serial = stored.as_ref().map(|grant| grant.generation).unwrap_or_default();
-        let current = stored.filter(|grant| grant.credential_generation == record.credential_generation);
+    pub(crate) fn new(office: Office, record: AccountRecord, stored: Stored, gauge: Arc<Gauge>) -> Self {
+        let (mut rng, now) = (StdRng::from_rng(&mut rand::rng()), office.clock.now());
+        let root_namespace_id = stored.grant.as_ref().and_then(|grant| grant.root_namespace_id.clone());
+        let serial = stored.grant.as_ref().map(|grant| grant.generation).unwrap_or_default();
+        let fixed = record.gateway_url.clone().or_else(|| office.configured_gateway(&record.instance));
+        // A grant outlives the login that minted it, but not a change of the gateway that it is for.
+        let current = stored.grant.filter(|grant| fixed.as_ref().is_none_or(|fixed| grant.gateway == *fixed));
         let grant = current.and_then(|grant| restore(&grant));
-        let state = State::new(serial, grant, office.clock.now(), &mut rng);
+        let terms = Terms::of(&record.credential, record.credential_generation);
+        let doubt = record.exchange_begun_at.is_some();
+        if let Some(begun_at) = record.exchange_begun_at {
+            warn!(account.id = %record.id, "GitLab's answer to the renewal of the login of account `{}` at {begun_at} never arrived: it is tried once more", record.id);
+        }
+        let credentials = Credentials::new(terms, doubt, now, &mut rng);
+        let state = State::new(credentials, (serial, grant), stored.memory, now, &mut rng);
         Self {
             office,
             record,
@@ -136,8 +162,10 @@ impl AccountActor {
             available: Available::default(),
             completion_model: None,
             first: None,
+            permit: None,
             waiting: Vec::new(),
             listing: Vec::new(),
+            calling: Vec::new(),
         }
     }
 
@@ -151,9 +179,13 @@ impl AccountActor {
         let now = self.office.clock.now();
         for effect in self.state.step(event, now, &mut self.rng) {
             match effect {
+                Effect::Ask(urgency) => self.ask(urgency, ctx),
+                Effect::Exchange => self.exchange(ctx),
                 Effect::Mint => self.mint(ctx),
                 Effect::Discover => self.discover(ctx),
                 Effect::Publish => self.office.registry.do_send(SnapshotChanged(Arc::new(self.snapshot(ctx)))),
+                Effect::Remember => self.remember(ctx),
+                Effect::Warn(end) => self.warn_of(end),
                 Effect::Reply(answer) => {
                     let asker = self.waiting.pop().into_iter().collect();
                     self.answer(asker, answer, ctx);
@@ -162,8 +194,15 @@ impl AccountActor {
                     let waiting = std::mem::take(&mut self.waiting);
                     self.answer(waiting, answer, ctx);
                 }
+                // A waiter that has left needs no answer.
+                Effect::Listed => self.listing.drain(..).for_each(|waiter| waiter.send(()).unwrap_or_default()),
+                Effect::Access(access) => {
+                    self.calling.drain(..).for_each(|waiter| drop(waiter.send(access.clone())));
+                }
             }
         }
+        // A turn that was not taken goes to the next.
+        self.permit = None;
     }
 
     /// Answers those who wait for a renewal, once its outcome is published: they go on to choose from the table.
@@ -182,237 +221,6 @@ impl AccountActor {
         };
         ctx.spawn(answering.into_actor(self));
     }
-
-    fn snapshot(&self, ctx: &Context<Self>) -> Snapshot {
-        let address = ctx.address();
-        Snapshot {
-            id: self.record.id.clone(),
-            pool: self.record.pool.as_str().into(),
-            priority: self.record.priority,
-            weight: self.record.weight.max(1),
-            max_concurrency: self.record.max_concurrency,
-            enabled: self.record.enabled,
-            grant: self.state.grant().cloned(),
-            renewable: self.state.is_renewable(self.office.clock.now()),
-            trouble: self.state.trouble().cloned(),
-            block: self.state.block().cloned(),
-            models: Arc::clone(self.state.models()),
-            current_model: self.current_model(),
-            gauge: Arc::clone(&self.gauge),
-            desk: Some(Desk { news: address.clone().recipient(), renew: address.recipient() }),
-        }
-    }
-
-    /// Pinned by an administrator, else GitLab's default, else configured, else the catalogue's.
-    fn current_model(&self) -> ModelName {
-        let catalogue = &self.office.catalogue;
-        let offered = [&self.available.pinned, &self.available.default];
-        let named = offered.into_iter().flatten().find_map(|reference| catalogue.by_gitlab_ref(reference));
-        let named = named.map(|entry| entry.name.clone());
-        named.or_else(|| self.office.settings.model.clone()).unwrap_or_else(|| catalogue.default_model().clone())
-    }
-
-    fn token(&self) -> Secret<String> {
-        self.record.credential.token().clone()
-    }
-
-    fn mint(&mut self, ctx: &mut Context<Self>) {
-        let (office, instance, token) = (self.office.clone(), self.record.instance.clone(), self.token());
-        let fixed = self.record.gateway_url.clone().or_else(|| self.office.configured_gateway(&instance));
-        let choice = GatewayChoice { fixed, reported: self.record.reported_gateway.clone() };
-        let probe = probe_model(&self.office.catalogue);
-        let credential = self.record.credential_generation;
-        let minting = async move {
-            let session = Session { upstream: &office.upstream, instance: &instance, token: &token };
-            minting::grant(session, &choice, &probe).await
-        };
-        ctx.spawn(minting.into_actor(self).map(move |result, actor, ctx| {
-            if actor.record.credential_generation == credential {
-                actor.mint_ended(result, ctx);
-            }
-        }));
-    }
-
-    fn mint_ended(&mut self, result: Result<Mint, CallError>, ctx: &mut Context<Self>) {
-        match result {
-            Ok(mint) => self.adopt(&mint, ctx),
-            Err(error) => {
-                let first = self.state.trouble().is_none_or(|block| block.reason != error.fault.reason);
-                let account = &self.record.id;
-                if first {
-                    warn!(account.id = %account, reason = ?error.fault.reason, "account `{account}` could not renew its gateway credential: {error}");
-                } else {
-                    debug!(account.id = %account, "account `{account}` still cannot renew its gateway credential: {error}");
-                }
-                self.event(Event::MintFailed(error.fault), ctx);
-            }
-        }
-    }
-
-    /// Makes a minted grant the account's own: used at once, stored beside.
-    fn adopt(&mut self, mint: &Mint, ctx: &mut Context<Self>) {
-        let generation = self.state.next_serial();
-        let Some(grant) = Grant::new(&mint.minted, generation, mint.gateway.clone()) else {
-            // Minted has sendable headers by construction; a grant that is not is an answer that is not the API's.
-            return self.event(Event::MintFailed(classify(Call::Mint, 200, b"").fault), ctx);
-        };
-        let expires_in_s = mint.minted.expires_at.since(self.office.clock.now()).as_secs();
-        info!(account.id = %self.record.id, expires_in_s, "renewed the gateway credential of account `{}`", self.record.id);
-        self.root_namespace_id.clone_from(&mint.minted.root_namespace_id);
-        if mint.completion_model.is_some() {
-            self.completion_model.clone_from(&mint.completion_model);
-        }
-        self.store_grant(mint, generation, ctx);
-        if mint.reported.is_some() && mint.reported != self.record.reported_gateway {
-            self.record.reported_gateway.clone_from(&mint.reported);
-            self.store_record(ctx);
-        }
-        self.event(Event::Minted(Arc::new(grant)), ctx);
-    }
-
-    fn store_grant(&self, mint: &Mint, generation: Generation, ctx: &mut Context<Self>) {
-        let Minted { token, headers, expires_at, root_namespace_id, .. } = mint.minted.clone();
-        let record = GrantRecord {
-            account: self.record.id.clone(),
-            generation,
-            token,
-            headers: headers.into_iter().map(|(name, value)| (name, Secret::new(value))).collect(),
-            expires_at,
-            minted_at: self.office.clock.now(),
-            credential_generation: self.record.credential_generation,
-            root_namespace_id,
-            via: match mint.endpoint {
-                Endpoint::Agents => GrantSource::ThirdPartyAgents,
-                Endpoint::Suggestions => GrantSource::CodeSuggestions,
-            },
-            gateway: mint.gateway.clone(),
-        };
-        let account = self.record.id.clone();
-        let saving = self.office.store.send(PutGrant(record));
-        ctx.spawn(
-            async move {
-                // A grant that was not kept costs one mint after the next start, and nothing else.
-                match saving.await {
-                    Ok(Ok(())) => {}
-                    Ok(Err(error)) => {
-                        warn!(account.id = %account, "the grant of account `{account}` was not stored: {error}");
-                    }
-                    Err(error) => {
-                        warn!(account.id = %account, "the grant of account `{account}` was not stored: {error}");
-                    }
-                }
-            }
-            .into_actor(self),
-        );
-    }
-
-    fn store_record(&self, ctx: &mut Context<Self>) {
-        let account = self.record.id.clone();
-        let saving = self.office.store.send(PutAccount(self.record.clone()));
-        ctx.spawn(
-            async move {
-                if !matches!(saving.await, Ok(Ok(()))) {
-                    error!(account.id = %account, "the settings of account `{account}` were not stored");
-                }
-            }
-            .into_actor(self),
-        );
-    }
-
-    fn discover(&mut self, ctx: &mut Context<Self>) {
-        let (office, instance, token) = (self.office.clone(), self.record.instance.clone(), self.token());
-        let root = self.root_namespace_id.clone();
-        let listing = async move {
-            let session = Session { upstream: &office.upstream, instance: &instance, token: &token };
-            models::discover(session, root.as_deref()).await
-        };
-        ctx.spawn(listing.into_actor(self).map(|result, actor, ctx| {
-            match result {
-                Ok(available) => actor.available = available,
-                // The last list is kept: GitLab's own list is a hint, and old instances have none.
-                Err(error) => debug!(account.id = %actor.record.id, "the models of account `{}` could not be listed: {error}", actor.record.id),
-            }
-            // A waiter that has left needs no answer.
-            actor.listing.drain(..).for_each(|waiter| waiter.send(()).unwrap_or_default());
-            actor.event(Event::Discovered, ctx);
-        }));
-    }
-
-    fn describe(&self, now: Timestamp) -> AccountView {
-        let grant = self.state.grant();
-        let block = self.state.block().filter(|block| block.holds(now));
-        let trouble = self.state.trouble();
-        let models = self.state.models().iter().filter(|(_, block)| block.holds(now));
-        let blocked_models: std::collections::BTreeMap<_, _> =
-            models.map(|(name, block)| (name.to_string(), Trouble::of(block))).collect();
-        let signs = Signs {
-            enabled: self.record.enabled,
-            usable: grant.is_some_and(|grant| grant.is_usable(now)),
-            minting: self.state.is_minting(),
-            block,
-            trouble,
-            blocked_models: blocked_models.len(),
-        };
-        let (models, unroutable_models) = self.offered();
-        AccountView {
-            id: self.record.id.to_string(),
-            base_url: self.record.instance.to_string(),
-            user_id: self.record.user_id,
-            username: self.record.username.clone(),
-            label: self.record.label.clone(),
-            pool: self.record.pool.clone(),
-            priority: self.record.priority,
-            weight: self.record.weight,
-            max_concurrency: self.record.max_concurrency,
-            health: signs.health(),
-            trouble: block.or(trouble).map(Trouble::of),
-            blocked_models,
-            current_model: self.current_model().to_string(),
-            models,
-            unroutable_models,
-            credit_group: self.root_namespace_id.as_ref().map(|root| format!("{}#{root}", self.record.instance)),
-            gateway_url: grant.map(|grant| grant.gateway.to_string()),
-            grant_expires_at: grant.map(|grant| grant.expires_at.to_string()),
-            grant_generation: grant.map_or(0, |grant| grant.generation.number()),
-            token_expires_on: self.record.credential.expires_on().map(str::to_owned),
-            token_scopes: self.record.credential.scopes().to_vec(),
-            in_flight: self.gauge.in_flight(),
-            served: self.gauge.served(),
-            failed: self.gauge.failed(),
-            added_at: self.record.added_at.to_string(),
-        }
-    }
-
-    /// Returns the names of the models that GitLab offers, and the identifiers that name none.
-    fn offered(&self) -> (Vec<String>, Vec<String>) {
-        let available = &self.available;
-        let listed = available.pinned.iter().chain(&available.default).chain(&available.selectable);
-        let (mut known, mut unknown) = (Vec::new(), Vec::new());
-        for reference in listed.chain(&self.completion_model) {
-            let (list, name) = match self.office.catalogue.by_gitlab_ref(reference) {
-                Some(entry) => (&mut known, entry.name.as_str()),
-                None => (&mut unknown, reference.as_str()),
-            };
-            if !list.iter().any(|there| there == name) {
-                list.push(name.to_owned());
-            }
-        }
-        (known, unknown)
-    }
-}
-
-/// Turns a stored grant back into one that can be sent.
-fn restore(record: &GrantRecord) -> Option<Arc<Grant>> {
-    let headers = record.headers.iter().map(|(name, value)| (name.clone(), value.expose().clone())).collect();
-    let minted = Minted {
-        token: record.token.clone(),
-        headers,
-        expires_at: record.expires_at,
-        root_namespace_id: record.root_namespace_id.clone(),
-        reported_gateway: None,
-        completion_model: None,
-    };
-    Grant::new(&minted, record.generation, record.gateway.clone()).map(Arc::new)
 }
 
 impl Actor for AccountActor {
@@ -421,7 +229,7 @@ impl Actor for AccountActor {
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(MAILBOX);
         if let Some(mint) = self.first.take() {
-            self.mint_ended(mint, ctx);
+            self.logged_in(mint, ctx);
         }
         if self.office.settings.timers && self.record.enabled {
             ctx.run_interval(TICK, |actor, ctx| actor.event(Event::Tick, ctx));

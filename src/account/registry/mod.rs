@@ -1,7 +1,7 @@
 //! The keeper of the accounts: starts, stops and restarts their actors, and is the sole writer of the published table.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use actix::{
@@ -13,8 +13,11 @@ use futures::channel::oneshot;
 use tracing::{error, info};
 
 pub(crate) use crate::account::actor::{AccountActor, AccountSettings};
-use crate::account::actor::{Office, Relogin};
+use crate::account::actor::{Office, Relogin, Stored};
 use crate::account::api::{Retire, Snapshot, SnapshotChanged, Table};
+use crate::account::broker::BrokerActor;
+use crate::account::exchanger::ExchangerActor;
+pub(crate) use crate::account::exchanger::Finish;
 use crate::account::lease::Gauge;
 use crate::account::login::{self, Arrival, LoginError, NewAccount, probe_model};
 use crate::account::shared_health::Refused;
@@ -54,6 +57,9 @@ pub(crate) struct RegistryActor {
     published: Published,
     refused: Arc<Refused>,
     entries: BTreeMap<AccountId, Entry>,
+    /// Gauges of accounts that were removed, for as long as a request is in flight on one: it still counts if the account
+    /// is added again.
+    leaving: BTreeMap<AccountId, Weak<Gauge>>,
     /// Accounts that are being stored for the first time, and further logins of theirs that wait for that.
     enrolling: BTreeMap<AccountId, Vec<oneshot::Sender<()>>>,
     contents: Option<Contents>,
@@ -121,9 +127,13 @@ impl RegistryActor {
     /// Starts the registry on the present arbiter, with an actor for every stored account.
     pub(crate) fn start_with(parts: RegistryParts) -> Addr<Self> {
         Self::create(|ctx| {
+            let clock = Arc::clone(&parts.clock);
+            let exchanger = ExchangerActor::start_with(parts.upstream.clone(), parts.store.clone(), Arc::clone(&clock));
             let office = Office {
                 upstream: parts.upstream,
                 store: parts.store,
+                broker: BrokerActor::start_with(clock),
+                exchanger,
                 registry: ctx.address().recipient(),
                 clock: parts.clock,
                 catalogue: parts.catalogue,
@@ -134,6 +144,7 @@ impl RegistryActor {
                 published: parts.published,
                 refused: Arc::default(),
                 entries: BTreeMap::new(),
+                leaving: BTreeMap::new(),
                 enrolling: BTreeMap::new(),
                 contents: Some(parts.contents),
                 publishing: false,
@@ -151,7 +162,8 @@ impl RegistryActor {
         furnish: impl FnOnce(AccountRecord, Office, Arc<Gauge>) -> AccountActor,
     ) {
         let id = record.id.clone();
-        let gauge = self.entries.get(&id).map(|entry| Arc::clone(&entry.gauge)).unwrap_or_default();
+        let leaving = self.leaving.remove(&id).and_then(|gauge| gauge.upgrade());
+        let gauge = self.entries.get(&id).map(|entry| Arc::clone(&entry.gauge)).or(leaving).unwrap_or_default();
         let address = furnish(record, self.office.clone(), Arc::clone(&gauge)).start();
         self.entries.insert(id, Entry { address, gauge, snapshot: None });
     }
@@ -167,7 +179,9 @@ impl RegistryActor {
     fn publish(&mut self) {
         self.publishing = false;
         let accounts = self.entries.values().filter_map(|entry| entry.snapshot.clone()).collect();
-        self.published.store(Arc::new(Table { accounts, refused: Arc::clone(&self.refused) }));
+        let bell = Arc::clone(&self.published.load().bell);
+        self.published.store(Arc::new(Table { accounts, refused: Arc::clone(&self.refused), bell: Arc::clone(&bell) }));
+        bell.ring();
         // Who has left needs no answer.
         self.waiting.drain(..).for_each(|waiter| waiter.send(()).unwrap_or_default());
         if self.is_settled() {
@@ -206,9 +220,10 @@ impl RegistryActor {
         }
         let mut grants: BTreeMap<_, _> =
             contents.grants.records.into_iter().map(|grant| (grant.account.clone(), grant)).collect();
+        let memories: BTreeMap<_, _> = contents.health.into_iter().collect();
         for record in contents.accounts.records.into_iter().filter(|record| wanted(&record.id)) {
-            let grant = grants.remove(&record.id);
-            self.start_account(record, |record, office, gauge| AccountActor::new(office, record, grant, gauge));
+            let stored = Stored::new(grants.remove(&record.id), memories.get(&record.id).map(Vec::as_slice));
+            self.start_account(record, |record, office, gauge| AccountActor::new(office, record, stored, gauge));
         }
     }
 
@@ -251,7 +266,7 @@ impl RegistryActor {
             }
             info!(account.id = %id, "account `{id}` was added");
             actor.start_account(record, |record, office, gauge| {
-                AccountActor::new(office, record, None, gauge).with_first_mint(mint)
+                AccountActor::new(office, record, Stored::default(), gauge).with_first_mint(mint)
             });
             Ok(id)
         }))
@@ -345,6 +360,10 @@ impl Handler<RemoveAccount> for RegistryActor {
     fn handle(&mut self, RemoveAccount(id): RemoveAccount, _: &mut Self::Context) -> Self::Result {
         let removed = self.entries.remove(&id);
         let known = removed.is_some();
+        if let Some(entry) = &removed {
+            self.leaving.retain(|_, gauge| gauge.strong_count() > 0);
+            self.leaving.insert(id.clone(), Arc::downgrade(&entry.gauge));
+        }
         let retiring = removed.map(|entry| entry.address.send(Retire));
         if known {
             self.publish();
@@ -380,6 +399,15 @@ impl Handler<All> for RegistryActor {
 
     fn handle(&mut self, _: All, _: &mut Self::Context) -> Self::Result {
         MessageResult(self.entries.values().map(|entry| entry.address.clone()).collect())
+    }
+}
+
+impl Handler<Finish> for RegistryActor {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, finish: Finish, _: &mut Self::Context) -> Self::Result {
+        let finishing = self.office.exchanger.send(finish);
+        Box::pin(async move { finishing.await.unwrap_or_default() })
     }
 }
 

@@ -2,6 +2,7 @@ use arc_swap::ArcSwap;
 
 use super::*;
 use crate::account::api::Describe;
+use crate::account::lease::Rung;
 use crate::account::login::Given;
 use crate::account::minting::Mint;
 use crate::domain::endpoint::InstanceUrl;
@@ -123,4 +124,34 @@ async fn a_login_that_a_removal_overtakes_does_not_bring_the_account_back() {
     });
     assert!(registry.send(RemoveAccount(record.id)).await.unwrap().unwrap());
     assert!(store.send(Load).await.unwrap().unwrap().accounts.records.is_empty());
+}
+
+/// Counts how often it is told that something changed.
+struct Sleeper(tokio::sync::mpsc::UnboundedSender<()>);
+
+impl Actor for Sleeper {
+    type Context = Context<Self>;
+}
+
+impl Handler<Rung> for Sleeper {
+    type Result = ();
+
+    fn handle(&mut self, _: Rung, _: &mut Self::Context) {
+        self.0.send(()).unwrap();
+    }
+}
+
+#[actix::test]
+async fn whoever_waits_for_an_account_is_told_of_every_new_table() {
+    let (registry, published) = registry_of(&[record(1)]).await;
+    registry.send(Settle).await.unwrap();
+    let (told, mut hears) = tokio::sync::mpsc::unbounded_channel();
+    let bell = Arc::clone(&published.load().bell);
+    let line = bell.line(Sleeper(told).start().recipient());
+    let waiting = bell.wait(&line);
+    assert!(registry.send(RemoveAccount(record(1).id)).await.unwrap().unwrap());
+    let heard = tokio::time::timeout(Duration::from_secs(10), hears.recv()).await;
+    assert_eq!(heard, Ok(Some(())));
+    assert!(Arc::ptr_eq(&bell, &published.load().bell), "the same bell in every table");
+    drop(waiting);
 }

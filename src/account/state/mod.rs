@@ -1,15 +1,32 @@
 //! An account's mind: what to do when something happens.
 //!
-//! Pure: events and the time come in, the state changes, effects go out for the actor to run. When a grant is minted,
-//! how long a fault blocks, and what may be used are decided here and nowhere else.
+//! Pure: events and the time come in, the state changes, effects go out for the actor to run. When a grant is minted, when
+//! the login is renewed, how long a fault blocks, and what may be used are decided here and nowhere else.
+//!
+//! **An account speaks to its GitLab with one voice.** It asks for a turn, gets one, and makes one call: the exchange of
+//! its login, a mint, or a listing of models, in this order of need. So no exchange ever ends the token of a mint that is
+//! under way, and no two mints meet. A listing holds nobody up: what is needed may begin beside it. What is called for is
+//! decided when the turn comes, not when it is asked for: much may have happened meanwhile. Whose turn it is among all
+//! accounts of an instance is decided by [`super::turns`].
+//!
+//! Every call and its end carry the generation of the login they were made with. The end of a call that was made with an
+//! older one changes nothing: a login that replaced it has brought a grant of its own, and what was still wanted is asked
+//! for anew.
+
+mod calls;
+mod requests;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use rand::{Rng, RngExt};
+use serde::{Deserialize, Serialize};
 
 use crate::account::api::Block;
+use crate::account::blocks::next_block;
+use crate::account::credentials::{Credentials, Ended, Remembered, Terms};
+use crate::account::turns::Urgency;
 use crate::domain::fault::{Fault, Hold, Reason, Scope};
 use crate::domain::id::Generation;
 use crate::domain::model::ModelName;
@@ -24,19 +41,12 @@ const LEAD_SHARE: u32 = 4;
 /// Mints per user within [`BUDGET_WINDOW`]: the stricter of GitLab's documented limits for direct access.
 const BUDGET_MINTS: usize = 10;
 const BUDGET_WINDOW: Duration = Duration::from_mins(5);
-/// First wait after a fault of unknown length; doubles with each further one.
-const BACKOFF_FIRST: Duration = Duration::from_secs(2);
-const BACKOFF_MAX: Duration = Duration::from_mins(5);
-/// How often it is looked whether a person has mended what only a person can mend.
-const FIXED_YET: Duration = Duration::from_mins(15);
-/// Two models out of credit mean that the account is.
-const MODELS_MEAN_ACCOUNT: usize = 2;
 /// Models are asked for anew this often, give or take a tenth.
 const DISCOVERY_EVERY: Duration = Duration::from_hours(1);
-/// Models that may be blocked one by one; beyond, the one that ends first is forgotten. Bounds memory.
-const MODEL_BLOCKS_MAX: usize = 64;
 /// A clock is corrected by moments all the time; only one that goes back by more than this was set anew.
 const CLOCK_SLACK: Duration = Duration::from_secs(30);
+/// Something ticks every second; a longer silence was a sleep, or the clock was set ahead.
+const LEAP: Duration = Duration::from_secs(90);
 
 /// What happened.
 #[derive(Debug)]
@@ -45,67 +55,131 @@ pub(crate) enum Event {
     Tick,
     /// Somebody needs a grant newer than this; `None`: a new one in any case.
     RenewalWanted(Option<Generation>),
-    /// A mint gave a grant.
-    Minted(Arc<Grant>),
+    /// A person wants the models listed.
+    ListingWanted,
+    /// A person wants to make a call with the login.
+    AccessWanted,
+    /// It is this account's turn to make a call.
+    Turn,
+    /// The instance is left alone for a while, so that there is no turn.
+    NoTurn(Block),
+    /// A mint gave a grant, with the login of this generation.
+    Minted(Generation, Arc<Grant>),
     /// A mint failed.
-    MintFailed(Fault),
+    MintFailed(Generation, Fault),
+    /// The next pair was handed out, and could not be stored so far.
+    Unsaved(Generation, Block),
+    /// The exchange of the pair of this generation ended.
+    Exchanged(Generation, Ended),
+    /// A person logged in anew, which minted a grant.
+    LoggedIn(Terms, Arc<Grant>),
+    /// A new login is stored, but its first mint failed.
+    LoggedInWithoutGrant(Terms, Fault),
     /// A request came to its end.
     Succeeded(ModelName),
     /// A request failed.
     Failed { generation: Generation, model: ModelName, fault: Fault },
     /// The models were listed, or could not be.
-    Discovered,
+    Discovered(Generation),
 }
 
 /// What the actor is to do.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Effect {
+    /// Ask for a turn, or for an earlier one; it comes as [`Event::Turn`] or [`Event::NoTurn`].
+    Ask(Urgency),
+    /// Exchange the pair; the end comes back as [`Event::Exchanged`].
+    Exchange,
     /// Mint a grant; its end comes back as [`Event::Minted`] or [`Event::MintFailed`].
     Mint,
     /// List the models; the end comes back as [`Event::Discovered`].
     Discover,
     /// Tell everybody the new state.
     Publish,
+    /// Keep [`State::memory`] over a restart.
+    Remember,
+    /// Tell people that the login ends at this time.
+    Warn(Timestamp),
     /// Tell the one who just asked for a renewal, and nobody else: others may wait for a newer one that is in flight.
     Reply(Result<Generation, Block>),
     /// Tell all who wait for a renewal that it is there, or why not.
     Answer(Result<Generation, Block>),
+    /// Tell all who wait for a listing that it is over.
+    Listed,
+    /// Tell all who want to make a call whether they can.
+    Access(Result<(), Block>),
+}
+
+/// What must outlive a restart, beside login and grant.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Memory {
+    mints: VecDeque<Timestamp>,
+    login: Remembered,
+}
+
+/// What the account is saying to GitLab.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Voice {
+    Silent,
+    Queued(Urgency),
+    Exchanging,
+    Minting,
 }
 
 /// An account's changing part.
 #[derive(Debug)]
 pub(crate) struct State {
+    credentials: Credentials,
     grant: Option<Arc<Grant>>,
     /// Serial number of the last grant there was.
     serial: Generation,
-    minting: bool,
+    voice: Voice,
+    listing: bool,
     mint_at: Timestamp,
     mints: VecDeque<Timestamp>,
     trouble: Option<Block>,
     block: Option<Block>,
     models: Arc<BTreeMap<ModelName, Block>>,
-    discovering: bool,
     discover_at: Timestamp,
-    /// The latest time that was seen, by which a clock that was set back is noticed.
+    /// Nothing is asked for without need before this time.
+    quiet_until: Timestamp,
+    /// Somebody waits for a grant.
+    grant_wanted: Option<Urgency>,
+    listing_wanted: bool,
+    access_wanted: bool,
+    /// The latest time that was seen, by which a clock that was set is noticed.
     seen_at: Timestamp,
 }
 
 impl State {
-    /// Starts with the grant that was stored, if any; `serial` is that of the last grant there was, usable or not.
-    pub(crate) fn new(serial: Generation, stored: Option<Arc<Grant>>, now: Timestamp, rng: &mut impl Rng) -> Self {
+    /// Starts with the login and the grant that were stored; `serial` is that of the last grant there was, usable or not.
+    pub(crate) fn new(
+        credentials: Credentials,
+        (serial, stored): (Generation, Option<Arc<Grant>>),
+        memory: Memory,
+        now: Timestamp,
+        rng: &mut impl Rng,
+    ) -> Self {
         let grant = stored.filter(|grant| grant.is_usable(now));
         let mint_at = grant.as_ref().map_or(now, |grant| renew_at(grant.expires_at, now, rng));
+        // A time ahead of the clock was noted before the clock was set back.
+        let mints = memory.mints.into_iter().map(|at| at.min(now)).filter(|at| *at + BUDGET_WINDOW > now);
         Self {
+            credentials: credentials.with_memory(memory.login, now),
             grant,
             serial,
-            minting: false,
+            voice: Voice::Silent,
+            listing: false,
             mint_at,
-            mints: VecDeque::new(),
+            mints: mints.collect(),
             trouble: None,
             block: None,
             models: Arc::default(),
-            discovering: false,
             discover_at: now,
+            quiet_until: now,
+            grant_wanted: None,
+            listing_wanted: false,
+            access_wanted: false,
             seen_at: now,
         }
     }
@@ -113,17 +187,33 @@ impl State {
     /// Takes in what happened and returns what to do about it.
     pub(crate) fn step(&mut self, event: Event, now: Timestamp, rng: &mut impl Rng) -> Vec<Effect> {
         let mut effects = self.notice_clock(now);
+        if self.credentials.lapse(now) {
+            effects.push(Effect::Publish);
+        }
         effects.extend(match event {
-            Event::Tick => self.tick(now, rng),
+            Event::Tick => self.tick(now),
             Event::RenewalWanted(than) => self.renewal_wanted(than, now),
-            Event::Minted(grant) => self.minted(grant, now, rng),
-            Event::MintFailed(fault) => self.mint_failed(&fault, now, rng),
+            Event::ListingWanted => {
+                self.listing_wanted = true;
+                self.pursue(now)
+            }
+            Event::AccessWanted => {
+                self.access_wanted = true;
+                self.pursue(now)
+            }
+            Event::Turn => self.turn(now, rng),
+            Event::NoTurn(block) => self.no_turn(block, now),
+            Event::Minted(by, grant) => self.ended(by, Voice::Minting, now, |state| state.minted(grant, now, rng)),
+            Event::MintFailed(by, fault) => {
+                self.ended(by, Voice::Minting, now, |state| state.mint_failed(&fault, now, rng))
+            }
+            Event::Unsaved(of, block) => self.unsaved(of, block),
+            Event::Exchanged(of, end) => self.ended(of, Voice::Exchanging, now, |state| state.exchanged(end, now, rng)),
+            Event::LoggedIn(terms, grant) => self.logged_in(terms, Ok(grant), now, rng),
+            Event::LoggedInWithoutGrant(terms, fault) => self.logged_in(terms, Err(fault), now, rng),
             Event::Succeeded(model) => self.succeeded(&model),
             Event::Failed { generation, model, fault } => self.failed(generation, model, &fault, now, rng),
-            Event::Discovered => {
-                self.discovering = false;
-                vec![Effect::Publish]
-            }
+            Event::Discovered(by) => self.discovered(by),
         });
         effects
     }
@@ -138,9 +228,18 @@ impl State {
         self.serial.next()
     }
 
-    /// Returns why the last mint failed, until one succeeds.
+    /// Returns the state of the login.
+    pub(crate) fn credentials(&self) -> &Credentials {
+        &self.credentials
+    }
+
+    /// Returns why there is no newer grant: what is wrong with the login, else why the last mint failed.
     pub(crate) fn trouble(&self) -> Option<&Block> {
-        self.trouble.as_ref()
+        match (&self.trouble, self.credentials.trouble()) {
+            // What passes by itself is the lesser trouble.
+            (Some(mint), Some(login)) if mint.reason.needs_a_person() && !login.reason.needs_a_person() => Some(mint),
+            (mint, login) => login.or(mint.as_ref()),
+        }
     }
 
     /// Returns the block of the whole account, which may have ended.
@@ -155,24 +254,22 @@ impl State {
 
     /// Returns whether a mint is in flight.
     pub(crate) fn is_minting(&self) -> bool {
-        self.minting
+        self.voice == Voice::Minting
     }
 
     /// Returns whether waiting for a renewal makes sense at `now`: one is in flight or would be tried.
     pub(crate) fn is_renewable(&self, now: Timestamp) -> bool {
-        self.minting || self.refusal(now).is_none()
+        self.is_minting() || self.grant_wanted.is_some() || self.refusal(now).is_none()
     }
 
-    fn tick(&mut self, now: Timestamp, rng: &mut impl Rng) -> Vec<Effect> {
-        let mut effects = Vec::new();
-        if !self.minting && now >= self.mint_at && self.budget_end(now).is_none() {
-            effects.extend(self.start_mint(now));
-        }
-        if !self.discovering && now >= self.discover_at && self.grant.is_some() {
-            self.discovering = true;
-            self.discover_at = now + DISCOVERY_EVERY.mul_f64(rng.random_range(0.9..1.1));
-            effects.push(Effect::Discover);
-        }
+    /// Returns what must outlive a restart, beside login and grant.
+    pub(crate) fn memory(&self) -> Memory {
+        Memory { mints: self.mints.clone(), login: self.credentials.memory() }
+    }
+
+    fn tick(&mut self, now: Timestamp) -> Vec<Effect> {
+        let mut effects: Vec<_> = self.credentials.warning(now).map(Effect::Warn).into_iter().collect();
+        effects.extend(self.pursue(now));
         effects
     }
 
@@ -180,6 +277,9 @@ impl State {
     /// time may be hours away by the new one.
     fn notice_clock(&mut self, now: Timestamp) -> Vec<Effect> {
         if now + CLOCK_SLACK >= self.seen_at {
+            if now > self.seen_at + LEAP {
+                self.credentials.time_leapt();
+            }
             self.seen_at = self.seen_at.max(now);
             return Vec::new();
         }
@@ -189,6 +289,8 @@ impl State {
         self.mints.iter_mut().for_each(|at| *at = now);
         self.mint_at = now;
         self.discover_at = now;
+        self.quiet_until = now;
+        self.credentials.clock_set_back(now);
         let waits = self.trouble.iter_mut().chain(self.block.iter_mut());
         waits.chain(Arc::make_mut(&mut self.models).values_mut()).for_each(|block| block.until = now);
         vec![Effect::Publish]
@@ -201,42 +303,51 @@ impl State {
         {
             return vec![Effect::Reply(Ok(grant.generation))];
         }
-        if self.minting {
+        if self.is_minting() {
             return Vec::new();
         }
-        // An operator's refresh tries what a timer would not try yet; only GitLab's own limit stands above it.
-        let refusal = if than.is_none() { self.over_budget(now) } else { self.refusal(now) };
-        match refusal {
-            Some(block) => vec![Effect::Reply(Err(block))],
-            None => self.start_mint(now),
+        let urgency = if than.is_none() {
+            // An operator's refresh tries what a timer would not try yet; only GitLab's own limit stands above it.
+            self.credentials.force(now);
+            Urgency::Operator
+        } else {
+            Urgency::Waited
+        };
+        let refusal = if than.is_none() { self.closed(now).or(self.over_budget(now)) } else { self.refusal(now) };
+        if let Some(block) = refusal {
+            return vec![Effect::Reply(Err(block))];
         }
+        self.grant_wanted = self.grant_wanted.max(Some(urgency));
+        self.pursue(now)
     }
 
-    fn start_mint(&mut self, now: Timestamp) -> Vec<Effect> {
-        self.minting = true;
-        self.count_mint(now);
-        vec![Effect::Mint, Effect::Publish]
-    }
-
-    fn count_mint(&mut self, now: Timestamp) {
-        self.mints.push_back(now);
-        if self.mints.len() > BUDGET_MINTS {
-            self.mints.pop_front();
+    /// Takes in the end of a call that was made with the login of generation `by`; then goes on to the next call, if
+    /// somebody waits for it.
+    fn ended(
+        &mut self,
+        by: Generation,
+        call: Voice,
+        now: Timestamp,
+        then: impl FnOnce(&mut Self) -> Vec<Effect>,
+    ) -> Vec<Effect> {
+        if by != self.credentials.generation() || self.voice != call {
+            return Vec::new();
         }
+        self.voice = Voice::Silent;
+        let mut effects = then(self);
+        if self.grant_wanted.is_some() || self.listing_wanted || self.access_wanted {
+            effects.extend(self.pursue(now));
+        }
+        effects
     }
 
     fn minted(&mut self, grant: Arc<Grant>, now: Timestamp, rng: &mut impl Rng) -> Vec<Effect> {
-        if !self.minting {
-            // A login minted it, within the same limit of GitLab's.
-            self.count_mint(now);
-        }
         self.serial = grant.generation;
         if !grant.is_usable(now) {
             // One of the two clocks is wrong. To mint at once again would only use up the budget, for ever.
             let (scope, reason) = (Scope::Instance, Reason::InstanceUnexpected);
-            return self.mint_failed(&Fault { scope, reason, hold: Hold::Backoff, curable: true }, now, rng);
+            return self.no_grant(&Fault { scope, reason, hold: Hold::Backoff, curable: true }, now, rng);
         }
-        self.minting = false;
         self.mint_at = renew_at(grant.expires_at, now, rng);
         self.trouble = None;
         // A first refusal's block ends with the new grant. It is kept, so that a second refusal in a row is seen as one.
@@ -246,110 +357,73 @@ impl State {
         }
         let generation = grant.generation;
         self.grant = Some(grant);
+        self.grant_wanted = None;
         vec![Effect::Publish, Effect::Answer(Ok(generation))]
     }
 
     fn mint_failed(&mut self, fault: &Fault, now: Timestamp, rng: &mut impl Rng) -> Vec<Effect> {
-        self.minting = false;
+        let is_401 = matches!(fault.reason, Reason::TokenInvalid | Reason::TokenExpired | Reason::TokenRevoked);
+        if !is_401 || !self.credentials.is_pair() {
+            return self.no_grant(fault, now, rng);
+        }
+        if self.credentials.refused(now) {
+            // Who waits goes on waiting: the exchange comes next, and a mint after it.
+            self.grant_wanted = self.grant_wanted.or(Some(Urgency::Timer));
+            return vec![Effect::Publish];
+        }
+        let later = Fault { reason: Reason::TokenTooNew, hold: Hold::Backoff, ..fault.clone() };
+        self.no_grant(&later, now, rng)
+    }
+
+    fn no_grant(&mut self, fault: &Fault, now: Timestamp, rng: &mut impl Rng) -> Vec<Effect> {
         let block = next_block(self.trouble.as_ref(), fault, now, rng);
         self.mint_at = block.until;
         self.trouble = Some(block.clone());
+        self.grant_wanted = None;
         vec![Effect::Publish, Effect::Answer(Err(block))]
     }
 
-    fn succeeded(&mut self, model: &ModelName) -> Vec<Effect> {
-        let was = (self.block.is_some(), self.models.contains_key(model));
-        self.block = None;
-        if was.1 {
-            Arc::make_mut(&mut self.models).remove(model);
-        }
-        if was == (false, false) { Vec::new() } else { vec![Effect::Publish] }
-    }
-
-    fn failed(
-        &mut self,
-        generation: Generation,
-        model: ModelName,
-        fault: &Fault,
-        now: Timestamp,
-        rng: &mut impl Rng,
-    ) -> Vec<Effect> {
-        if self.grant.as_ref().is_some_and(|grant| generation < grant.generation) {
+    fn unsaved(&mut self, of: Generation, block: Block) -> Vec<Effect> {
+        if of != self.credentials.generation() || self.voice != Voice::Exchanging {
             return Vec::new();
         }
-        match (fault.scope, fault.hold) {
-            (_, Hold::UntilMinted) => self.grant_refused(generation, fault, now, rng),
-            (Scope::Account, Hold::For(_) | Hold::Backoff | Hold::UntilFixed) => {
-                publish_if(self.block_account(fault, now, rng))
-            }
-            (Scope::Model, Hold::For(_) | Hold::Backoff | Hold::UntilFixed) => {
-                publish_if(self.block_model(model, fault, now, rng))
-            }
-            // Wider than an account, the request's own, or without a hold: says nothing about this account.
-            (Scope::Request | Scope::Provider | Scope::Gateway | Scope::Instance, _)
-            | (Scope::Account | Scope::Model, Hold::None) => Vec::new(),
-        }
-    }
-
-    /// The gateway refused the grant: mint another one, once. If that one is refused as well, the account is blocked.
-    fn grant_refused(
-        &mut self,
-        generation: Generation,
-        fault: &Fault,
-        now: Timestamp,
-        rng: &mut impl Rng,
-    ) -> Vec<Effect> {
-        if self.grant.as_ref().is_none_or(|grant| grant.generation != generation) {
-            return Vec::new();
-        }
-        let backoff = Fault { hold: Hold::Backoff, ..fault.clone() };
-        self.block_account(&backoff, now, rng);
-        self.grant = None;
-        self.mint_at = now;
-        let mut effects = self.tick(now, rng);
-        effects.push(Effect::Publish);
+        self.credentials.unsaved(block.clone());
+        // That may last: nobody waits for a disk.
+        let mut effects = vec![Effect::Publish];
+        effects.extend(self.give_up(&block));
         effects
     }
 
-    /// Blocks the whole account, and returns whether that changed anything.
-    fn block_account(&mut self, fault: &Fault, now: Timestamp, rng: &mut impl Rng) -> bool {
-        let block = block_after(self.block.as_ref(), fault, now, rng);
-        let changed = block.is_some();
-        self.block = block.or(self.block.take());
-        changed
-    }
-
-    /// Blocks one model, and the account with the second one out of credit; returns whether that changed anything.
-    fn block_model(&mut self, model: ModelName, fault: &Fault, now: Timestamp, rng: &mut impl Rng) -> bool {
-        let Some(block) = block_after(self.models.get(&model), fault, now, rng) else { return false };
-        let models = Arc::make_mut(&mut self.models);
-        models.insert(model, block);
-        if models.len() > MODEL_BLOCKS_MAX {
-            let first = models.iter().min_by_key(|(_, block)| block.until).map(|(name, _)| name.clone());
-            first.map(|name| models.remove(&name));
+    fn exchanged(&mut self, end: Ended, now: Timestamp, rng: &mut impl Rng) -> Vec<Effect> {
+        let is_new = matches!(end, Ended::Stored(_));
+        self.credentials.ended(end, now, rng);
+        if is_new && self.trouble.as_ref().is_some_and(|block| block.reason == Reason::TokenTooNew) {
+            self.trouble = None;
         }
-        let empty = models.values().filter(|block| block.reason == Reason::QuotaExhausted && block.holds(now));
-        if fault.reason == Reason::QuotaExhausted && empty.count() >= MODELS_MEAN_ACCOUNT {
-            self.block_account(fault, now, rng);
-        }
-        true
+        vec![Effect::Publish, Effect::Remember]
     }
 
-    /// Returns what stands against minting at `now`, if it is a request that wants it.
-    fn refusal(&self, now: Timestamp) -> Option<Block> {
-        self.trouble.clone().filter(|block| block.holds(now)).or_else(|| self.over_budget(now))
-    }
-
-    fn over_budget(&self, now: Timestamp) -> Option<Block> {
-        let until = self.budget_end(now)?;
-        Some(Block { reason: Reason::InstanceThrottled, since: now, until, attempts: 1 })
-    }
-
-    /// Returns when a mint is within the budget again, if it is not now.
-    fn budget_end(&self, now: Timestamp) -> Option<Timestamp> {
-        let oldest = self.mints.front().filter(|_| self.mints.len() >= BUDGET_MINTS)?;
-        let until = *oldest + BUDGET_WINDOW;
-        (now < until).then_some(until)
+    fn logged_in(
+        &mut self,
+        terms: Terms,
+        grant: Result<Arc<Grant>, Fault>,
+        now: Timestamp,
+        rng: &mut impl Rng,
+    ) -> Vec<Effect> {
+        self.credentials = Credentials::new(terms, false, now, rng);
+        // Whatever was being said was said with the old login; its end will change nothing.
+        (self.voice, self.listing) = (Voice::Silent, false);
+        self.quiet_until = now;
+        self.discover_at = now;
+        // The login minted it, within the same limit of GitLab's.
+        self.count_mint(now);
+        let mut effects = match grant {
+            Ok(grant) => self.minted(grant, now, rng),
+            Err(fault) => self.mint_failed(&fault, now, rng),
+        };
+        effects.push(Effect::Remember);
+        effects.extend(self.pursue(now));
+        effects
     }
 }
 
@@ -358,41 +432,6 @@ fn renew_at(end: Timestamp, now: Timestamp, rng: &mut impl Rng) -> Timestamp {
     let lead = LEAD.mul_f64(rng.random_range(1.0..2.0));
     let share = (end.since(now) / LEAD_SHARE).mul_f64(rng.random_range(0.5..1.0));
     end - lead.min(share)
-}
-
-fn publish_if(changed: bool) -> Vec<Effect> {
-    if changed { vec![Effect::Publish] } else { Vec::new() }
-}
-
-/// Returns the block that follows `previous` after a request failed; `None` if that one stays as it is.
-///
-/// Requests that were under way together fail together, which is one fault and not many in a row; and what ends sooner
-/// does not cut short what ends later.
-fn block_after(previous: Option<&Block>, fault: &Fault, now: Timestamp, rng: &mut impl Rng) -> Option<Block> {
-    let running = previous.filter(|block| block.holds(now));
-    if running.is_some_and(|block| block.reason == fault.reason) {
-        return None;
-    }
-    let block = next_block(previous, fault, now, rng);
-    running.is_none_or(|running| running.until < block.until).then_some(block)
-}
-
-/// Returns the block that `fault` opens, or lengthens.
-fn next_block(previous: Option<&Block>, fault: &Fault, now: Timestamp, rng: &mut impl Rng) -> Block {
-    let same = previous.filter(|block| block.reason == fault.reason);
-    let attempts = same.map_or(1, |block| block.attempts.saturating_add(1));
-    let hold = match fault.hold {
-        Hold::For(time) => time.mul_f64(rng.random_range(1.0..1.1)),
-        Hold::UntilFixed => FIXED_YET.mul_f64(rng.random_range(0.8..1.2)),
-        Hold::Backoff | Hold::UntilMinted | Hold::None => backoff(attempts, rng),
-    };
-    Block { reason: fault.reason, since: same.map_or(now, |block| block.since), until: now + hold, attempts }
-}
-
-/// Capped exponential backoff with full jitter over its upper half, so that it is never nothing.
-fn backoff(attempts: u32, rng: &mut impl Rng) -> Duration {
-    let doubled = BACKOFF_FIRST.saturating_mul(1 << attempts.saturating_sub(1).min(10));
-    doubled.min(BACKOFF_MAX).mul_f64(rng.random_range(0.5..1.0))
 }
 
 #[cfg(test)]

@@ -43,6 +43,8 @@ pub struct Entry {
     pub output_tokens: u32,
     /// How it is asked to think.
     pub thinking: Thinking,
+    /// What `reasoning.effort` takes, as the API writes it; empty where nothing is known.
+    pub efforts: Vec<String>,
     /// Whether it takes `temperature`, `top_p` and `top_k`; the newest models answer them with a 400.
     pub accepts_sampling: bool,
     /// The day it came out, at 00:00 UTC, where a source tells.
@@ -281,6 +283,8 @@ struct ModelTable {
     context_tokens: u32,
     output_tokens: u32,
     thinking: Thinking,
+    #[serde(default)]
+    efforts: Vec<String>,
     accepts_sampling: bool,
     released: Option<String>,
     #[serde(default)]
@@ -315,6 +319,7 @@ impl TryFrom<ModelTable> for Entry {
             context_tokens: table.context_tokens,
             output_tokens: table.output_tokens,
             thinking: table.thinking,
+            efforts: table.efforts,
             accepts_sampling: table.accepts_sampling,
             released,
             deprecated: table.deprecated,

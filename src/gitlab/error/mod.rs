@@ -78,6 +78,9 @@ struct Row {
 const QUOTA_HOLD: Duration = Duration::from_mins(65);
 /// GitLab names no time in most of its throttling answers; its limits are per minute.
 const THROTTLE_HOLD: Duration = Duration::from_mins(1);
+/// What is believed of a `Retry-After`: limits of gitlab.com are per minute or per hour.
+const RETRY_AFTER_MIN: Duration = Duration::from_secs(1);
+const RETRY_AFTER_MAX: Duration = Duration::from_hours(1);
 /// How much of a foreign message is kept for logs and admins, in characters.
 const NOTE_CHARS_MAX: usize = 200;
 
@@ -188,6 +191,16 @@ pub(crate) struct CallError {
     pub(crate) status: Option<u16>,
     /// A short, cleaned piece of the answer's own message; empty where there is none.
     pub(crate) note: String,
+}
+
+impl CallError {
+    /// Believes GitLab's own word on how long it limits calls, within reason.
+    pub(crate) fn until(mut self, retry_after: Option<Duration>) -> Self {
+        if let (Some(time), Reason::InstanceThrottled) = (retry_after, self.fault.reason) {
+            self.fault.hold = Hold::For(time.clamp(RETRY_AFTER_MIN, RETRY_AFTER_MAX));
+        }
+        self
+    }
 }
 
 /// Shows a note in brackets, or nothing.

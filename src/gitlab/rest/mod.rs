@@ -46,7 +46,7 @@ impl Session<'_> {
     ) -> Result<T, CallError> {
         let outgoing = self.outgoing(method, path, body).map_err(|error| of_send_error(call, &error))?;
         let reply = self.upstream.send(&outgoing).await.map_err(|error| of_send_error(call, &error))?;
-        let (status, json) = (reply.status, reply.is_json());
+        let (status, json, retry_after) = (reply.status, reply.is_json(), reply.retry_after);
         let body = match reply.read(BODY_BYTES_MAX, IDLE_TIMEOUT).await {
             Ok(body) => body,
             // What an error says is worth less than its status.
@@ -59,7 +59,7 @@ impl Session<'_> {
         }
         // An error may quote the token that it is about.
         let body = self.token.struck_from(&body);
-        Err(classify(call, status, if json { &body } else { b"" }))
+        Err(classify(call, status, if json { &body } else { b"" }).until(retry_after))
     }
 
     fn outgoing(&self, method: Method, path: &str, body: actix_web::web::Bytes) -> Result<Outgoing, SendError> {

@@ -2,7 +2,7 @@ use futures::future::join;
 use serde::Deserialize;
 
 use super::*;
-use crate::domain::fault::{Reason, Scope};
+use crate::domain::fault::{Hold, Reason, Scope};
 use crate::gitlab::upstream::tests::raw_server::{RawServer, in_time};
 use crate::gitlab::upstream::tests::upstream;
 
@@ -169,4 +169,13 @@ async fn a_token_that_no_header_can_carry_is_never_sent() {
     let session = Session { upstream: &upstream, instance: &instance, token: &token };
     assert!(session.get::<Thing>(Call::Identity, "/").await.is_err());
     assert!(!server.has_visitor().await);
+}
+
+#[actix::test]
+async fn gitlabs_own_word_on_its_limit_is_believed_within_reason() {
+    for (word, hold) in [("7", 7), ("0", 1), ("86400", 3_600), ("Wed, 21 Oct 2026 07:28:00 GMT", 60), ("soon", 60)] {
+        let answer = format!("HTTP/1.1 429 X\r\nretry-after: {word}\r\ncontent-length: 0\r\n\r\n");
+        let error = answered(Call::Mint, answer.as_bytes()).await.unwrap_err();
+        assert_eq!(error.fault.hold, Hold::For(Duration::from_secs(hold)), "{word}");
+    }
 }

@@ -13,7 +13,9 @@ use actix_tls::connect::{ConnectError as TcpConnectError, ConnectInfo, Connectio
 use actix_web::dev::Service;
 use actix_web::error::ParseError;
 use awc::error::{ConnectError, PayloadError, SendRequestError};
-use awc::http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, USER_AGENT};
+use awc::http::header::{
+    ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, USER_AGENT,
+};
 use awc::http::{Method, Uri};
 use futures::future::LocalBoxFuture;
 use futures::stream::{LocalBoxStream, StreamExt};
@@ -81,6 +83,8 @@ pub(crate) struct Reply {
     pub(crate) status: u16,
     pub(crate) content_type: Option<String>,
     pub(crate) content_length: Option<u64>,
+    /// What `Retry-After` says, where it says seconds; a date is not believed.
+    pub(crate) retry_after: Option<Duration>,
     pub(crate) body: ByteStream,
 }
 
@@ -193,6 +197,7 @@ async fn attempt(mut request: awc::ClientRequest, outgoing: &Outgoing) -> Result
         status: response.status().as_u16(),
         content_type: header(CONTENT_TYPE).map(str::to_owned),
         content_length: header(CONTENT_LENGTH).and_then(|text| text.parse().ok()),
+        retry_after: header(RETRY_AFTER).and_then(|text| text.trim().parse().ok()).map(Duration::from_secs),
         // awc's body panics when polled after its end; a fused one does not.
         body: response.fuse().boxed_local(),
     })

@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout};
 
 use crate::account::lease::Lease;
 use crate::domain::fault::{Reason, Scope};
-use crate::domain::model::Dialect;
+use crate::domain::model::{Dialect, Thinking};
 use crate::gitlab::error::{Call, CallError, classify, of_read_error, of_send_error};
 use crate::gitlab::gateway::{self, GatewayPath};
 use crate::gitlab::upstream::{ReadError, Reply};
@@ -22,8 +22,9 @@ use crate::http::exchange::{Incoming, Kind, told};
 use crate::http::sse_body::{SseBody, Start};
 use crate::protocol::canonical::Target;
 use crate::protocol::error::{ErrorClass, UpstreamMessage, read};
-use crate::protocol::passthrough::{StreamWatch, splice, splice_chat_for_gpt};
-use crate::protocol::translate::{Flow, Pipe, Plan, Translation, plan};
+use crate::protocol::passthrough::{StreamWatch, splice, splice_chat_for_gpt, without_seals};
+use crate::protocol::reasoning::Sealer;
+use crate::protocol::translate::{Flow, Pipe, Plan, Translation, WayBack, plan};
 use crate::router::api::Renewable;
 
 /// Largest answer that is not a stream, in bytes: far above what a model can say.
@@ -40,7 +41,7 @@ struct Prepared {
     path: GatewayPath,
     body: Bytes,
     plan: Plan,
-    include_usage: bool,
+    way_back: WayBack,
     dropped: Option<String>,
 }
 
@@ -52,6 +53,7 @@ pub(super) async fn attempt(
     open: &mut Option<Open>,
     attempts: u32,
 ) -> Result<HttpResponse, Failed> {
+    let started = Instant::now();
     let prepared = match prepare(door, incoming, &lease) {
         Ok(prepared) => prepared,
         Err(refusal) => return Err(refused(&lease, refusal)),
@@ -66,16 +68,27 @@ pub(super) async fn attempt(
         response.insert_header(header);
     }
     if incoming.peek.stream && incoming.kind == Kind::Answer {
-        let body = stream(door, incoming, lease, prepared, reply, open).await?;
         response.insert_header((CONTENT_TYPE, "text/event-stream; charset=utf-8"));
-        return Ok(response.insert_header((CACHE_CONTROL, "no-cache")).streaming(body));
+        response.insert_header((CACHE_CONTROL, "no-cache"));
+        if reply.is_json() {
+            let Prepared { plan, way_back, .. } = prepared;
+            return match unasked_whole(door, plan, way_back, reply).await {
+                Ok(events) => {
+                    lease.succeeded();
+                    Ok(response.body(events))
+                }
+                Err(error) => Err(settle(lease, error, None)),
+            };
+        }
+        let body = stream(door, incoming, lease, prepared, (reply, started), open).await?;
+        return Ok(response.streaming(body));
     }
     match whole(door, &prepared, reply).await {
         Ok(body) => {
             lease.succeeded();
             Ok(response.insert_header((CONTENT_TYPE, "application/json")).body(body))
         }
-        Err(error) => Err(settle(lease, error, None)),
+        Err((error, said)) => Err(settle(lease, error, said)),
     }
 }
 
@@ -90,7 +103,13 @@ fn prepare(door: &Door, incoming: &Incoming, lease: &Lease) -> Result<Prepared, 
     };
     // The router leases only what can be reached from the client's dialect.
     let plan = plan(incoming.dialect, lease.dialect()).ok_or(ApiError::Internal)?;
-    let same = |body| Prepared { path, body, plan, include_usage: false, dropped: None };
+    let same = |body: Bytes| {
+        let way_back = WayBack::default();
+        match without_seals(incoming.dialect, &body) {
+            None => Prepared { path, body, plan, way_back, dropped: None },
+            Some((body, cut)) => Prepared { path, body: body.into(), plan, way_back, dropped: Some(cut.to_owned()) },
+        }
+    };
     match plan {
         Plan::PassThrough if path == GatewayPath::ChatCompletions => {
             Ok(same(splice_chat_for_gpt(&incoming.body, peek, model).into()))
@@ -98,19 +117,31 @@ fn prepare(door: &Door, incoming: &Incoming, lease: &Lease) -> Result<Prepared, 
         Plan::PassThrough if peek.model == model => Ok(same(incoming.body.clone())),
         Plan::PassThrough => Ok(same(splice(&incoming.body, peek, model).into())),
         Plan::Translate(translation) => {
-            let entry = door.parts.catalogue.entry(lease.model());
-            let target = Target {
-                model,
-                output_tokens_max: entry.map(|entry| u64::from(entry.output_tokens)),
-                thinking: entry.map(|entry| entry.thinking),
-                accepts_sampling: entry.is_some_and(|entry| entry.accepts_sampling),
-            };
+            let target = target(door, lease);
+            let origin = format!("{} {}", lease.dialect(), lease.grant().gateway.as_str());
+            let sealer = Sealer::new(door.settings().reasoning_key.expose(), &origin);
             let translated = translation
-                .request(&incoming.body, &target)
+                .request(&incoming.body, &target, Some(&sealer))
                 .map_err(|refusal| ApiError::BadRequest { message: refusal.message, param: refusal.param })?;
             let dropped = translated.dropped.header();
-            Ok(Prepared { path, body: translated.body.into(), plan, include_usage: translated.include_usage, dropped })
+            Ok(Prepared { path, body: translated.body.into(), plan, way_back: translated.way_back, dropped })
         }
+    }
+}
+
+/// Returns what is known of the model, and of one that the catalogue does not know what the newest of its maker do.
+fn target<'a>(door: &'a Door, lease: &'a Lease) -> Target<'a> {
+    let entry = door.parts.catalogue.entry(lease.model());
+    let newest = match lease.dialect() {
+        Dialect::Messages => Thinking::Adaptive,
+        Dialect::Responses | Dialect::ChatCompletions => Thinking::Effort,
+    };
+    Target {
+        model: lease.model().as_str(),
+        output_tokens_max: entry.map(|entry| u64::from(entry.output_tokens)),
+        thinking: Some(entry.map_or(newest, |entry| entry.thinking)),
+        efforts: entry.map_or(&[], |entry| &entry.efforts),
+        accepts_sampling: entry.is_some_and(|entry| entry.accepts_sampling),
     }
 }
 
@@ -129,9 +160,14 @@ async fn send(
     let sent = gateway::send(&door.upstream, lease.grant(), prepared.path, &incoming.passed, body, most).await;
     let reply = sent.map_err(|error| (of_send_error(Call::Gateway, &error), None))?;
     let events = reply.content_type.as_deref().is_some_and(|kind| kind.starts_with("text/event-stream"));
-    if (200..300).contains(&reply.status)
-        && (if streams { events || reply.content_type.is_none() } else { reply.is_json() })
-    {
+    // Where an answer is rewritten anyway, it may come in either form.
+    let either = events || reply.is_json();
+    let fits = match prepared.plan {
+        Plan::Translate(_) if either => true,
+        _ if streams => events || reply.content_type.is_none(),
+        _ => reply.is_json(),
+    };
+    if (200..300).contains(&reply.status) && fits {
         return Ok(reply);
     }
     let status = reply.status;
@@ -143,32 +179,57 @@ async fn send(
     Err((classify(Call::Gateway, status, &body), read(&body)))
 }
 
-/// Reads an answer that is no stream to its end, and brings it into the client's dialect.
-async fn whole(door: &Door, prepared: &Prepared, reply: Reply) -> Result<Bytes, CallError> {
-    let cut_short = || of_read_error(Call::Gateway, &ReadError::CutShort);
-    let read = reply.read(ANSWER_BYTES_MAX, door.settings().idle_timeout).await;
-    let body = read.map_err(|error| of_read_error(Call::Gateway, &error))?;
+/// Reads an answer to its end, and brings it into the client's dialect as one body.
+async fn whole(door: &Door, prepared: &Prepared, reply: Reply) -> Result<Bytes, (CallError, Option<UpstreamMessage>)> {
+    let cut_short = || (of_read_error(Call::Gateway, &ReadError::CutShort), None);
+    let is_json = reply.is_json();
+    let read_whole = reply.read(ANSWER_BYTES_MAX, door.settings().idle_timeout).await;
+    let body = read_whole.map_err(|error| (of_read_error(Call::Gateway, &error), None))?;
+    let (now, way_back) = (door.now(), &prepared.way_back);
     match prepared.plan {
         // A connection that broke looks like the end of a body without a length: only whole JSON is an answer.
         Plan::PassThrough => {
             serde_json::from_slice::<serde::de::IgnoredAny>(&body).map_err(|_| cut_short()).map(|_| body)
         }
-        Plan::Translate(translation) => translation.answer(&body, door.now()).map(Bytes::from).map_err(|_| cut_short()),
+        Plan::Translate(translation) if is_json => {
+            translation.answer(&body, now, way_back).map(Bytes::from).map_err(|_| cut_short())
+        }
+        Plan::Translate(translation) => {
+            let told = translation.answer_of_stream(&body, now, way_back).map_err(|_| cut_short())?;
+            told.map(Bytes::from).map_err(|data| of_event(&data))
+        }
     }
+}
+
+/// Reads a whole answer where a stream was asked for, and brings it into the client's dialect as a stream.
+async fn unasked_whole(door: &Door, plan: Plan, way_back: WayBack, reply: Reply) -> Result<Bytes, CallError> {
+    let cut_short = || of_read_error(Call::Gateway, &ReadError::CutShort);
+    let read_whole = reply.read(ANSWER_BYTES_MAX, door.settings().idle_timeout).await;
+    let body = read_whole.map_err(|error| of_read_error(Call::Gateway, &error))?;
+    // A reply of the wrong form is let through for a translation alone.
+    let Plan::Translate(translation) = plan else { return Err(cut_short()) };
+    translation.stream_of_answer(&body, door.now(), &way_back).map(Bytes::from).map_err(|_| cut_short())
+}
+
+/// Returns what an error event of an upstream means.
+fn of_event(data: &[u8]) -> (CallError, Option<UpstreamMessage>) {
+    let said = read(data);
+    let status = said.as_ref().map_or(500, |said| status_of(said.class()));
+    (classify(Call::Gateway, status, data), said)
 }
 
 /// Holds a stream back until its first content, so that an error before it can be answered by another account.
 async fn stream(
     door: &Data<Door>,
     incoming: &Incoming,
-    lease: Lease,
+    mut lease: Lease,
     prepared: Prepared,
-    mut reply: Reply,
+    (mut reply, started): (Reply, Instant),
     open: &mut Option<Open>,
 ) -> Result<SseBody, Failed> {
     let mut pipe = match prepared.plan {
         Plan::PassThrough => Pipe::PassThrough(StreamWatch::new(incoming.dialect)),
-        Plan::Translate(translation) => pipe_of(translation, door, prepared.include_usage),
+        Plan::Translate(translation) => pipe_of(translation, door, prepared.way_back),
     };
     let mut prelude = Vec::new();
     let held_until = Instant::now() + PRELUDE_TIME_MAX;
@@ -193,14 +254,14 @@ async fn stream(
         }
         if let Some(data) = pipe.error() {
             let data = lease.grant().struck_from(data);
-            let said = read(&data);
-            let error = classify(Call::Gateway, said.as_ref().map_or(500, |said| status_of(said.class())), &data);
+            let (error, said) = of_event(&data);
             return Err(settle(lease, error, said));
         }
         if committed {
             break;
         }
     }
+    lease.began(started.elapsed(), door.now());
     let start = Start {
         prelude: prelude.into(),
         upstream: reply.body,
@@ -214,8 +275,8 @@ async fn stream(
     Ok(SseBody::new(start, Data::clone(door)))
 }
 
-fn pipe_of(translation: Translation, door: &Door, include_usage: bool) -> Pipe {
-    Pipe::Translate(Box::new(translation.stream(door.now(), include_usage)))
+fn pipe_of(translation: Translation, door: &Door, way_back: WayBack) -> Pipe {
+    Pipe::Translate(Box::new(translation.stream(door.now(), way_back)))
 }
 
 /// Returns the status that an error inside a stream would have had outside, so that one table decides about both.

@@ -15,8 +15,9 @@ use crate::domain::time::Timestamp;
 use crate::gitlab::error::CallError;
 use crate::http::door::Door;
 use crate::http::error::ApiError;
-use crate::http::exchange::{Incoming, pools, upstream_dialects};
-use crate::router::api::{Acquire, NoAccount, Renewable};
+use crate::http::exchange::{Incoming, Kind, pools, upstream_dialects};
+use crate::router::api::{Acquire, Acquired, NoAccount, Renewable};
+use crate::router::policy::sooner;
 
 /// Attempts that reached the model's provider: each may be billed.
 const PROVIDER_ATTEMPTS_MAX: u32 = 3;
@@ -55,6 +56,8 @@ pub(super) struct Journey {
     provider_attempts: u32,
     refusals: u32,
     waits: u32,
+    /// Whether the last of these waits brought nothing to the attempt that comes next.
+    waited_in_vain: bool,
     /// The account that recovers first, of those that failed.
     earliest: Option<(Timestamp, Reason)>,
     /// What went wrong last that was not an account's own fault.
@@ -72,6 +75,7 @@ impl Journey {
             provider_attempts: 0,
             refusals: 0,
             waits: 0,
+            waited_in_vain: false,
             earliest: None,
             last: None,
             deadline: incoming.deadline,
@@ -85,16 +89,26 @@ impl Journey {
 
     /// Gets a lease, waiting for a new grant where only that is missing.
     pub(super) async fn acquire(&mut self, door: &Data<Door>, incoming: &Incoming) -> Result<Lease, ApiError> {
+        self.waited_in_vain = false;
         loop {
             let ask = Acquire {
                 wanted: incoming.wanted.clone(),
-                dialects: upstream_dialects(incoming.dialect),
+                dialects: upstream_dialects(incoming.dialect, incoming.kind),
                 pools: pools(incoming),
+                conversation: incoming.conversation,
+                client: incoming.scope.client,
+                // A count that cannot be had at once is estimated.
+                patience: (incoming.kind == Kind::Answer).then_some(self.deadline),
+                renewed_in_vain: self.waited_in_vain,
                 tried: self.tried.clone(),
                 refused: self.refused.clone(),
             };
             let none = match door.router.send(ask).await {
-                Ok(Ok(lease)) => return Ok(lease),
+                Ok(Ok(Acquired::Lease(lease))) => return Ok(lease),
+                Ok(Ok(Acquired::Place(place))) => match place.wait().await {
+                    Ok(lease) => return Ok(lease),
+                    Err(none) => none,
+                },
                 Ok(Err(none)) => none,
                 Err(problem) => {
                     error!(request.id = %incoming.id, "the router of this worker does not answer: {problem}");
@@ -102,7 +116,11 @@ impl Journey {
                 }
             };
             let waited = match &none {
-                NoAccount::Blocked { renewable, .. } if !renewable.is_empty() => self.wait(renewable.clone()).await,
+                NoAccount::Blocked { renewable, busy, .. } if !renewable.is_empty() && !self.waited_in_vain => {
+                    self.waited_in_vain = !self.wait(renewable.clone()).await;
+                    // Without a new grant, somebody who is only busy may still serve.
+                    !self.waited_in_vain || *busy
+                }
                 NoAccount::Blocked { .. } | NoAccount::Exhausted if !self.second_chances.is_empty() => {
                     let chances = std::mem::take(&mut self.second_chances);
                     self.tried.retain(|id| chances.iter().all(|chance| chance.account != *id));
@@ -210,17 +228,6 @@ fn no_account(earliest: Option<(Timestamp, Reason)>, now: Timestamp) -> ApiError
     ApiError::NoAccount { reason, until }
 }
 
-/// Returns the earlier of two ends; at the same time, the one that is worth retrying soonest (429, then 503, then 402).
-fn sooner(one: Option<(Timestamp, Reason)>, other: (Timestamp, Reason)) -> (Timestamp, Reason) {
-    let rank = |reason: Reason| match reason {
-        Reason::ProviderThrottled | Reason::InstanceThrottled => 0,
-        Reason::QuotaExhausted => 2,
-        _ => 1,
-    };
-    let key = |(until, reason): (Timestamp, Reason)| (until, rank(reason));
-    one.filter(|one| key(*one) <= key(other)).unwrap_or(other)
-}
-
 /// Returns whether an error is about the gateway or the provider. What is about an account, such as its credit, is told
 /// with the time at which that recovers.
 fn is_upstreams(error: &ApiError) -> bool {
@@ -246,12 +253,13 @@ pub(super) fn unsupported(model: &str) -> ApiError {
 
 /// Says that a model is there, but not for this route, and which route has it.
 fn other_dialect(incoming: &Incoming, model: &ModelName) -> ApiError {
-    let routes = match crate::domain::model::Provider::of_name(model.as_str()) {
-        Some(crate::domain::model::Provider::Anthropic) => "POST /v1/messages or /v1/chat/completions",
-        _ if incoming.dialect == crate::domain::model::Dialect::ChatCompletions => "POST /v1/responses",
-        _ => "POST /v1/responses (some GPT models also: /v1/chat/completions)",
+    let dialect = incoming.dialect;
+    let routes = if dialect == crate::domain::model::Dialect::ChatCompletions {
+        "POST /v1/responses or /v1/messages"
+    } else {
+        "POST /v1/chat/completions"
     };
-    let message = format!("model `{model}` is not translated to {} yet; use {routes} for it", incoming.dialect);
+    let message = format!("model `{model}` is not translated to {dialect} yet; use {routes} for it");
     ApiError::BadRequest { message, param: Some("model".to_owned()) }
 }
 

@@ -18,6 +18,7 @@ use tracing::debug;
 use crate::access::Scope;
 use crate::account::lease::Lease;
 use crate::domain::catalogue::Wanted;
+use crate::domain::conversation::Conversation;
 use crate::domain::id::RequestId;
 use crate::domain::model::Dialect;
 use crate::gitlab::gateway::Passed;
@@ -34,6 +35,11 @@ use journey::Journey;
 /// Longest header value that is taken, in bytes. Well below what the HTTP parser takes (128 KiB for a whole head), so that
 /// an absurd header is told in the client's own dialect.
 const HEADER_BYTES_MAX: usize = 32 * 1024;
+
+/// Headers in which clients name their conversation.
+/// Seen: Claude Code 2.1 sends the first, Codex 0.169 the second and older ones the next two, OpenCode 1.18 the others.
+const SESSION_HEADERS: [&str; 6] =
+    ["x-claude-code-session-id", "session-id", "session_id", "conversation_id", "x-session-id", "x-session-affinity"];
 
 /// What a client wants to know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +59,7 @@ struct Incoming {
     peek: Peek,
     wanted: Wanted,
     scope: Scope,
+    conversation: Option<Conversation>,
     passed: Passed,
     deadline: Instant,
 }
@@ -103,10 +110,11 @@ async fn answer(
         return Err(ApiError::NotFound { message });
     };
     let passed = passed(request.headers());
-    let incoming = Incoming { id, dialect, kind, body, peek, wanted, scope, passed, deadline };
+    let conversation = session(request.headers()).or_else(|| peek.conversation(&body));
+    let incoming = Incoming { id, dialect, kind, body, peek, wanted, scope, conversation, passed, deadline };
     match kind {
         Kind::Answer => travel(door, incoming, open).await,
-        Kind::TokenCount => count::tokens(door, incoming, open).await,
+        Kind::TokenCount => count::answer(door, incoming, open).await,
     }
 }
 
@@ -134,6 +142,12 @@ fn passed(headers: &HeaderMap) -> Passed {
     Passed { anthropic_version: headers.get("anthropic-version").cloned(), anthropic_beta: all("anthropic-beta") }
 }
 
+/// Returns the conversation that a client names in its headers.
+fn session(headers: &HeaderMap) -> Option<Conversation> {
+    let name = SESSION_HEADERS.iter().find_map(|name| headers.get(*name).filter(|value| !value.is_empty()))?;
+    Some(Conversation::named(name.as_bytes()))
+}
+
 /// Returns the headers that tell a client who answered.
 fn told(lease: &Lease, attempts: u32, dropped: Option<&str>) -> Vec<(HeaderName, HeaderValue)> {
     let value = |text: &str| HeaderValue::from_str(text).ok();
@@ -146,12 +160,13 @@ fn told(lease: &Lease, attempts: u32, dropped: Option<&str>) -> Vec<(HeaderName,
     all.into_iter().filter_map(|(name, value)| Some((HeaderName::from_static(name), value?))).collect()
 }
 
-/// Returns the dialects that serve a client of `dialect`, the best one first.
-const fn upstream_dialects(dialect: Dialect) -> &'static [Dialect] {
-    match dialect {
-        Dialect::Messages => &[Dialect::Messages],
-        Dialect::Responses => &[Dialect::Responses],
-        Dialect::ChatCompletions => &[Dialect::ChatCompletions, Dialect::Messages],
+/// Returns the dialects that serve a client of `dialect`, the best one first. A count is only ever asked for as it is.
+const fn upstream_dialects(dialect: Dialect, kind: Kind) -> &'static [Dialect] {
+    match (dialect, kind) {
+        (_, Kind::TokenCount) => &[Dialect::Messages],
+        (Dialect::Messages, Kind::Answer) => &[Dialect::Messages, Dialect::Responses],
+        (Dialect::Responses, Kind::Answer) => &[Dialect::Responses, Dialect::Messages],
+        (Dialect::ChatCompletions, Kind::Answer) => &[Dialect::ChatCompletions, Dialect::Messages],
     }
 }
 

@@ -2,16 +2,18 @@
 
 use super::wire::{AnswerMessage, Choice, Completion};
 use crate::domain::time::Timestamp;
-use crate::protocol::canonical::{Answer, Piece, StopReason};
+use crate::protocol::canonical::{Answer, Block, StopReason};
 use crate::protocol::json;
 
 /// Writes an answer as one JSON body, `created` at the given time.
 pub fn answer(answer: &Answer<'_>, created: Timestamp) -> Vec<u8> {
     let (mut content, mut reasoning_content) = (String::new(), String::new());
-    for piece in &answer.pieces {
-        match piece {
-            Piece::Text(text) => content.push_str(text),
-            Piece::Thinking(text) => reasoning_content.push_str(text),
+    for block in &answer.blocks {
+        match block {
+            Block::Text(text) => content.push_str(text),
+            Block::Reasoning(reasoning) => reasoning_content.push_str(&reasoning.text),
+            // No tool is sent, so no call comes back.
+            Block::Call(_) | Block::Result(_) | Block::Image(_) | Block::Document(_) => {}
         }
     }
     json::to_vec(&Completion {
@@ -37,6 +39,7 @@ pub(super) fn completion_id(upstream: &str) -> String {
 pub(super) const fn finish_reason(stop: StopReason) -> &'static str {
     match stop {
         StopReason::EndTurn | StopReason::StopSequence | StopReason::Pause => "stop",
+        StopReason::ToolUse => "tool_calls",
         StopReason::MaxTokens => "length",
         StopReason::Refusal => "content_filter",
     }
@@ -45,9 +48,9 @@ pub(super) const fn finish_reason(stop: StopReason) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::canonical::Usage;
+    use crate::protocol::canonical::{Reasoning, Usage};
 
-    fn sample(pieces: Vec<Piece<'static>>) -> Answer<'static> {
+    fn sample(blocks: Vec<Block<'static>>) -> Answer<'static> {
         let usage = Usage {
             uncached_tokens: 5,
             cache_read_tokens: 7,
@@ -55,7 +58,7 @@ mod tests {
             output_tokens: 13,
             thinking_tokens: 3,
         };
-        Answer { id: "msg_01AB".into(), model: "claude-x".into(), pieces, stop: StopReason::MaxTokens, usage }
+        Answer { id: "msg_01AB".into(), model: "claude-x".into(), blocks, stop: StopReason::MaxTokens, usage }
     }
 
     fn written(value: &Answer<'_>) -> String {
@@ -64,8 +67,9 @@ mod tests {
 
     #[test]
     fn an_answer_becomes_a_completion_whose_prompt_counts_the_cache() {
-        let pieces = vec![Piece::Thinking("hm".into()), Piece::Text("a\u{1f980}".into()), Piece::Text("\"b\"".into())];
-        insta::assert_snapshot!(written(&sample(pieces)), @r#"{"id":"chatcmpl-01AB","object":"chat.completion","created":1700000000,"model":"claude-x","choices":[{"index":0,"message":{"role":"assistant","content":"a🦀\"b\"","reasoning_content":"hm","refusal":null},"logprobs":null,"finish_reason":"length"}],"usage":{"prompt_tokens":23,"completion_tokens":13,"total_tokens":36,"prompt_tokens_details":{"cached_tokens":7,"cache_write_tokens":11},"completion_tokens_details":{"reasoning_tokens":3}}}"#);
+        let thought = Block::Reasoning(Reasoning { text: "hm".into(), proof: None });
+        let blocks = vec![thought, Block::Text("a\u{1f980}".into()), Block::Text("\"b\"".into())];
+        insta::assert_snapshot!(written(&sample(blocks)), @r#"{"id":"chatcmpl-01AB","object":"chat.completion","created":1700000000,"model":"claude-x","choices":[{"index":0,"message":{"role":"assistant","content":"a🦀\"b\"","reasoning_content":"hm","refusal":null},"logprobs":null,"finish_reason":"length"}],"usage":{"prompt_tokens":23,"completion_tokens":13,"total_tokens":36,"prompt_tokens_details":{"cached_tokens":7,"cache_write_tokens":11},"completion_tokens_details":{"reasoning_tokens":3}}}"#);
     }
 
     #[test]
@@ -80,6 +84,7 @@ mod tests {
             (StopReason::EndTurn, "stop"),
             (StopReason::StopSequence, "stop"),
             (StopReason::Pause, "stop"),
+            (StopReason::ToolUse, "tool_calls"),
             (StopReason::MaxTokens, "length"),
             (StopReason::Refusal, "content_filter"),
         ] {

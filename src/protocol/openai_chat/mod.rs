@@ -14,7 +14,6 @@
 
 mod decode;
 mod encode;
-mod image;
 mod stream;
 mod wire;
 
@@ -31,5 +30,12 @@ pub const fn path(unmet: Unmet) -> &'static str {
         Unmet::TopP => "top_p",
         Unmet::Stop => "stop",
         Unmet::Effort => "reasoning_effort",
+        Unmet::ToolChoice => "tool_choice",
+        Unmet::Format => "response_format",
+        Unmet::WebSearch => "web_search_options",
+        Unmet::Grammar => "tools[].custom.format",
+        Unmet::Strict => "tools[].function.strict",
+        // Chat Completions has no such member.
+        Unmet::TopK => "top_k",
     }
 }

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use super::encode::{completion_id, finish_reason};
 use super::wire::Usage;
 use crate::domain::time::Timestamp;
-use crate::protocol::canonical::{Delta, Piece};
+use crate::protocol::canonical::{Delta, Fragment, Piece};
 use crate::protocol::{json, sse};
 
 /// Writes the chunks of one stream.
@@ -35,8 +35,8 @@ impl ChunkWriter {
                 self.head = self.head_of(id, model);
                 self.chunk(out, |out| out.extend_from_slice(br#""role":"assistant","content":"""#), b"null");
             }
-            Delta::More(Piece::Text(text)) => self.piece(out, b"\"content\":", text),
-            Delta::More(Piece::Thinking(text)) => self.piece(out, b"\"reasoning_content\":", text),
+            Delta::More { piece: Piece::Text(text), .. } => self.piece(out, b"\"content\":", *text),
+            Delta::More { piece: Piece::Reasoning(text), .. } => self.piece(out, b"\"reasoning_content\":", *text),
             Delta::Ended { stop, usage } => {
                 self.chunk(out, |_| {}, format!("\"{}\"", finish_reason(*stop)).as_bytes());
                 if self.include_usage {
@@ -47,7 +47,13 @@ impl ChunkWriter {
                 }
                 sse::write_event(out, None, b"[DONE]");
             }
-            Delta::Untold | Delta::Failed(_) => {}
+            // No tool is sent, so no call comes back.
+            Delta::More { piece: Piece::Arguments(_), .. }
+            | Delta::Untold
+            | Delta::Opened { .. }
+            | Delta::Proved { .. }
+            | Delta::Closed { .. }
+            | Delta::Failed(_) => {}
         }
     }
 
@@ -61,13 +67,13 @@ impl ChunkWriter {
         head
     }
 
-    fn piece(&self, out: &mut Vec<u8>, member: &[u8], text: &str) {
+    fn piece(&self, out: &mut Vec<u8>, member: &[u8], text: Fragment<'_>) {
         if text.is_empty() {
             return;
         }
         let delta = |out: &mut Vec<u8>| {
             out.extend_from_slice(member);
-            json::write(out, text);
+            text.write_json(out);
         };
         self.chunk(out, delta, b"null");
     }
@@ -94,10 +100,10 @@ mod tests {
         let usage = Usage { uncached_tokens: 3, output_tokens: 4, ..Usage::default() };
         for delta in [
             Delta::Started { id: "msg_01AB".into(), model: "claude-\"x\"".into() },
-            Delta::More(Piece::Thinking("".into())),
-            Delta::More(Piece::Thinking("hm".into())),
+            Delta::More { block: 0, piece: Piece::Reasoning("".into()) },
+            Delta::More { block: 0, piece: Piece::Reasoning("hm".into()) },
             Delta::Untold,
-            Delta::More(Piece::Text("caf\u{e9}\n\"\u{1f980}".into())),
+            Delta::More { block: 1, piece: Piece::Text("caf\u{e9}\n\"\u{1f980}".into()) },
             Delta::Ended { stop: StopReason::EndTurn, usage },
         ] {
             writer.write(&delta, &mut out);

@@ -1,14 +1,10 @@
 //! The JSON of Chat Completions, as far as it is understood.
 
-use std::borrow::Cow;
-use std::fmt;
-use std::marker::PhantomData;
-
-use serde::de::{IgnoredAny, SeqAccess, Visitor};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::Serialize;
+use serde::de::IgnoredAny;
 
 use crate::protocol::canonical::Usage as CanonicalUsage;
-use crate::protocol::json::{Str, members};
+use crate::protocol::json::{Str, TextOr, members};
 
 members! {
     /// The body of a request.
@@ -77,51 +73,6 @@ members! {
 members! {
     pub(super) struct ImageUrl<'a> {
         "url" => url: Str<'a>,
-    }
-}
-
-/// Most items of a list beside a text: content parts, stop texts.
-const ITEMS_MAX: usize = 100_000;
-
-/// A text, or a list.
-#[derive(Debug)]
-pub(super) enum TextOr<'a, T> {
-    Text(Cow<'a, str>),
-    List(Vec<T>),
-}
-
-impl<'de: 'a, 'a, T: Deserialize<'de>> Deserialize<'de> for TextOr<'a, T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Either<T>(PhantomData<T>);
-
-        impl<'de, T: Deserialize<'de>> Visitor<'de> for Either<T> {
-            type Value = TextOr<'de, T>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a string or a list")
-            }
-
-            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
-                Ok(TextOr::Text(Cow::Borrowed(text)))
-            }
-
-            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
-                Ok(TextOr::Text(Cow::Owned(text.to_owned())))
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
-                let mut items = Vec::new();
-                while let Some(item) = list.next_element()? {
-                    if items.len() == ITEMS_MAX {
-                        return Err(serde::de::Error::custom("too many items"));
-                    }
-                    items.push(item);
-                }
-                Ok(TextOr::List(items))
-            }
-        }
-
-        deserializer.deserialize_any(Either(PhantomData))
     }
 }
 

@@ -7,7 +7,9 @@ use serde::de::{IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
+use crate::domain::conversation::Conversation;
 use crate::protocol::json::{self, Str};
+use crate::protocol::passthrough::conversation::{self, Signs};
 
 /// Why a body is refused before anything else looks at it; all are the client's fault. No text quotes the body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -66,9 +68,15 @@ pub struct Peek {
     model_at: Range<usize>,
     max_tokens: Option<Member>,
     has_max_completion_tokens: bool,
+    signs: Signs<Range<usize>>,
 }
 
 impl Peek {
+    /// Returns the conversation that the body belongs to, as far as it tells.
+    pub fn conversation(&self, body: &[u8]) -> Option<Conversation> {
+        conversation::of(&self.signs.map(|range| body.get(range.clone()).unwrap_or_default()))
+    }
+
     /// Returns whether the body has `max_tokens` at the top level.
     pub const fn has_max_tokens(&self) -> bool {
         self.max_tokens.is_some()
@@ -112,6 +120,7 @@ pub fn peek(body: &[u8]) -> Result<Peek, PeekError> {
         model_at: place(text, model),
         max_tokens: top.max_tokens.map(|value| member(text, value)),
         has_max_completion_tokens: top.has_max_completion_tokens,
+        signs: top.signs.map(|value| place(text, value)),
     })
 }
 
@@ -148,6 +157,7 @@ struct TopLevel<'a> {
     stream: Option<&'a RawValue>,
     max_tokens: Option<&'a RawValue>,
     has_max_completion_tokens: bool,
+    signs: Signs<&'a RawValue>,
     duplicate: Option<&'static str>,
 }
 
@@ -170,6 +180,10 @@ impl<'de: 'a, 'a> Deserialize<'de> for TopLevel<'a> {
                         "stream" => (&mut top.stream, "stream"),
                         "max_tokens" => (&mut top.max_tokens, "max_tokens"),
                         other => {
+                            if let Some(sign) = top.signs.named(other) {
+                                *sign = Some(map.next_value()?);
+                                continue;
+                            }
                             top.has_max_completion_tokens |= other == "max_completion_tokens";
                             map.next_value::<IgnoredAny>()?;
                             continue;

@@ -3,15 +3,22 @@
 //! [`plan`] knows the pairs. [`Pipe`] is what a streaming body holds, whether the bytes pass as they are or are
 //! rewritten; both kinds answer the same questions about where the stream stands.
 
+mod form;
+mod home;
 mod stream;
 
+pub use home::WayBack;
 pub use stream::{End, Flow, Pipe, StreamTranslator};
 
 use crate::domain::model::Dialect;
 use crate::domain::time::Timestamp;
-use crate::protocol::canonical::{AnswerError, Target};
+use crate::protocol::canonical::{Answer, AnswerError, Conversation, Target, Unmet};
 use crate::protocol::loss::{Dropped, Refusal};
-use crate::protocol::{anthropic_messages, openai_chat};
+use crate::protocol::names::Names;
+use crate::protocol::openai_responses::Asked;
+use crate::protocol::reasoning::{self, Sealer};
+use crate::protocol::{anthropic_messages, openai_chat, openai_responses, repair};
+use stream::{Reader, Writer};
 
 /// How a client's dialect reaches a model's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,9 +36,10 @@ pub const fn plan(client: Dialect, upstream: Dialect) -> Option<Plan> {
         | (Dialect::ChatCompletions, Dialect::ChatCompletions)
         | (Dialect::Responses, Dialect::Responses) => Some(Plan::PassThrough),
         (Dialect::ChatCompletions, Dialect::Messages) => Some(Plan::Translate(Translation::ChatToMessages)),
-        (Dialect::Messages | Dialect::ChatCompletions, Dialect::Responses)
-        | (Dialect::Messages | Dialect::Responses, Dialect::ChatCompletions)
-        | (Dialect::Responses, Dialect::Messages) => None,
+        (Dialect::Messages, Dialect::Responses) => Some(Plan::Translate(Translation::MessagesToResponses)),
+        (Dialect::Responses, Dialect::Messages) => Some(Plan::Translate(Translation::ResponsesToMessages)),
+        (Dialect::ChatCompletions, Dialect::Responses)
+        | (Dialect::Messages | Dialect::Responses, Dialect::ChatCompletions) => None,
     }
 }
 
@@ -40,6 +48,10 @@ pub const fn plan(client: Dialect, upstream: Dialect) -> Option<Plan> {
 pub enum Translation {
     /// Chat Completions, served by Messages.
     ChatToMessages,
+    /// Messages, served by Responses.
+    MessagesToResponses,
+    /// Responses, served by Messages.
+    ResponsesToMessages,
 }
 
 /// A request, translated.
@@ -49,48 +61,116 @@ pub struct Translated {
     pub body: Vec<u8>,
     /// Whether the upstream is asked for a stream.
     pub stream: bool,
-    /// Whether the client wants usage at the end of the stream; for [`Translation::stream`].
-    pub include_usage: bool,
+    /// For [`Translation::answer`] and [`Translation::stream`].
+    pub way_back: WayBack,
     /// What was left out although the answer may differ.
     pub dropped: Dropped,
 }
 
+/// A client's request, read.
+struct Read<'a> {
+    conversation: Conversation<'a>,
+    dropped: Dropped,
+    include_usage: bool,
+    asked: Asked,
+    /// What the client's dialect calls a wish.
+    path: fn(Unmet) -> &'static str,
+}
+
 impl Translation {
-    /// Translates the body of a request.
-    pub fn request(self, body: &[u8], target: &Target<'_>) -> Result<Translated, Refusal> {
-        match self {
-            Self::ChatToMessages => {
-                let decoded = openai_chat::request(body)?;
-                let encoded = anthropic_messages::request(&decoded.conversation, target);
-                let mut dropped = decoded.dropped;
-                for unmet in encoded.unmet {
-                    dropped.add(openai_chat::path(unmet));
-                }
-                let include_usage = decoded.include_usage;
-                Ok(Translated { body: encoded.body, stream: decoded.conversation.stream, include_usage, dropped })
+    /// Translates the body of a request. `sealer` opens reasoning that comes from `target`, and seals what it will
+    /// answer; without one there is no reasoning in either.
+    pub fn request(self, body: &[u8], target: &Target<'_>, sealer: Option<&Sealer>) -> Result<Translated, Refusal> {
+        let Read { mut conversation, mut dropped, include_usage, asked, path } = self.read_request(body)?;
+        reasoning::open(&mut conversation, sealer);
+        repair::repair(&mut conversation);
+        let (body, unmet, names) = match self {
+            Self::ChatToMessages | Self::ResponsesToMessages => {
+                let names = Names::of(&conversation, &anthropic_messages::NAME_RULES);
+                let encoded = anthropic_messages::write_request(&conversation, target, &names)?;
+                (encoded.body, encoded.unmet, names)
             }
+            Self::MessagesToResponses => {
+                let names = Names::of(&conversation, &openai_responses::NAME_RULES);
+                let encoded = openai_responses::write_request(&conversation, target, &names)?;
+                (encoded.body, encoded.unmet, names)
+            }
+        };
+        for unmet in unmet {
+            dropped.add(path(unmet));
         }
+        let way_back = WayBack { names, sealer: sealer.cloned(), include_usage, asked };
+        Ok(Translated { body, stream: conversation.stream, way_back, dropped })
+    }
+
+    fn read_request(self, body: &[u8]) -> Result<Read<'_>, Refusal> {
+        Ok(match self {
+            Self::ChatToMessages => {
+                let openai_chat::Decoded { conversation, include_usage, dropped } = openai_chat::request(body)?;
+                Read { conversation, dropped, include_usage, asked: Asked::default(), path: openai_chat::path }
+            }
+            Self::MessagesToResponses => {
+                let anthropic_messages::Decoded { conversation, dropped } = anthropic_messages::read_request(body)?;
+                let path = anthropic_messages::path;
+                Read { conversation, dropped, include_usage: false, asked: Asked::default(), path }
+            }
+            Self::ResponsesToMessages => {
+                let openai_responses::Decoded { conversation, asked, dropped } = openai_responses::read_request(body)?;
+                Read { conversation, dropped, include_usage: false, asked, path: openai_responses::path }
+            }
+        })
     }
 
     /// Translates the body of a successful answer that is no stream; `created` is when it came.
-    pub fn answer(self, body: &[u8], created: Timestamp) -> Result<Vec<u8>, AnswerError> {
-        match self {
-            Self::ChatToMessages => {
-                anthropic_messages::answer(body).map(|answer| openai_chat::answer(&answer, created))
-            }
-        }
+    pub fn answer(self, body: &[u8], created: Timestamp, way_back: &WayBack) -> Result<Vec<u8>, AnswerError> {
+        let mut answer = self.read_answer(body)?;
+        way_back.bring(&mut answer);
+        Ok(self.write_answer(&answer, created, way_back))
     }
 
     /// Starts to translate a stream; `created` is when it began.
-    pub fn stream(self, created: Timestamp, include_usage: bool) -> StreamTranslator {
+    pub fn stream(self, created: Timestamp, way_back: WayBack) -> StreamTranslator {
+        StreamTranslator::new(self.reader(), self.writer(created, &way_back), way_back)
+    }
+
+    fn read_answer(self, body: &[u8]) -> Result<Answer<'_>, AnswerError> {
         match self {
-            Self::ChatToMessages => StreamTranslator::new(
-                anthropic_messages::Reader::default(),
-                openai_chat::ChunkWriter::new(created, include_usage),
-            ),
+            Self::ChatToMessages | Self::ResponsesToMessages => anthropic_messages::read_answer(body),
+            Self::MessagesToResponses => openai_responses::read_answer(body),
+        }
+    }
+
+    fn write_answer(self, answer: &Answer<'_>, created: Timestamp, way_back: &WayBack) -> Vec<u8> {
+        match self {
+            Self::ChatToMessages => openai_chat::answer(answer, created),
+            Self::MessagesToResponses => anthropic_messages::write_answer(answer),
+            Self::ResponsesToMessages => openai_responses::write_answer(answer, created, &way_back.asked),
+        }
+    }
+
+    fn reader(self) -> Reader {
+        match self {
+            Self::ChatToMessages | Self::ResponsesToMessages => Reader::Messages(anthropic_messages::Reader::default()),
+            Self::MessagesToResponses => Reader::Responses(openai_responses::Reader::default()),
+        }
+    }
+
+    fn writer(self, created: Timestamp, way_back: &WayBack) -> Writer {
+        match self {
+            Self::ChatToMessages => {
+                Writer::ChatCompletions(openai_chat::ChunkWriter::new(created, way_back.include_usage))
+            }
+            Self::MessagesToResponses => Writer::Messages(anthropic_messages::Writer::default()),
+            Self::ResponsesToMessages => {
+                Writer::Responses(openai_responses::Writer::new(created, way_back.asked.clone()))
+            }
         }
     }
 }
 
+#[cfg(test)]
+mod pairs;
+#[cfg(test)]
+mod properties;
 #[cfg(test)]
 mod tests;

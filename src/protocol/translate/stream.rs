@@ -1,10 +1,10 @@
 //! Streams on their way to the client.
 
-use crate::protocol::anthropic_messages::Reader;
+use super::home::{Home, WayBack};
 use crate::protocol::canonical::{AnswerError, Delta};
-use crate::protocol::openai_chat::ChunkWriter;
 use crate::protocol::passthrough::{ERROR_BYTES_MAX, StreamWatch};
 use crate::protocol::sse::{Decoder, Event};
+use crate::protocol::{anthropic_messages, openai_chat, openai_responses};
 
 /// How a stream ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,7 +63,7 @@ impl Pipe {
     pub const fn content_started(&self) -> bool {
         match self {
             Self::PassThrough(watch) => watch.content_started(),
-            Self::Translate(translator) => translator.step.content_started,
+            Self::Translate(translator) => translator.step.seen.content_started,
         }
     }
 
@@ -71,7 +71,7 @@ impl Pipe {
     pub const fn finished(&self) -> bool {
         match self {
             Self::PassThrough(watch) => watch.finished(),
-            Self::Translate(translator) => translator.step.finished,
+            Self::Translate(translator) => translator.step.seen.finished,
         }
     }
 
@@ -80,7 +80,7 @@ impl Pipe {
     pub fn error(&self) -> Option<&[u8]> {
         match self {
             Self::PassThrough(watch) => watch.error(),
-            Self::Translate(translator) => translator.step.error.as_deref(),
+            Self::Translate(translator) => translator.step.seen.error.as_deref(),
         }
     }
 
@@ -92,11 +92,11 @@ impl Pipe {
         }
     }
 
-    /// Returns the `sequence_number` for the next event, should the client speak Responses. No translation ends there.
+    /// Returns the `sequence_number` for the next event, should the client speak Responses.
     pub const fn next_sequence_number(&self) -> u64 {
         match self {
             Self::PassThrough(watch) => watch.events(),
-            Self::Translate(_) => 0,
+            Self::Translate(translator) => translator.step.to.next_sequence_number(),
         }
     }
 }
@@ -116,19 +116,67 @@ pub struct StreamTranslator {
     step: Step,
 }
 
+/// What reads the stream of an upstream, by its dialect.
+#[derive(Debug)]
+pub(super) enum Reader {
+    Messages(anthropic_messages::Reader),
+    Responses(openai_responses::Reader),
+}
+
+impl Reader {
+    pub(super) fn read(&mut self, event: Event<'_>, on_delta: &mut impl FnMut(Delta<'_>)) -> Result<(), AnswerError> {
+        match self {
+            Self::Messages(reader) => reader.read(event, on_delta),
+            Self::Responses(reader) => reader.read(event, on_delta),
+        }
+    }
+}
+
+/// What writes the stream for a client, by its dialect.
+#[derive(Debug)]
+pub(super) enum Writer {
+    ChatCompletions(openai_chat::ChunkWriter),
+    Messages(anthropic_messages::Writer),
+    Responses(openai_responses::Writer),
+}
+
+impl Writer {
+    pub(super) fn write(&mut self, delta: &Delta<'_>, out: &mut Vec<u8>) {
+        match self {
+            Self::ChatCompletions(writer) => writer.write(delta, out),
+            Self::Messages(writer) => writer.write(delta, out),
+            Self::Responses(writer) => writer.write(delta, out),
+        }
+    }
+
+    /// Returns the `sequence_number` of the next event, for dialects that number them.
+    const fn next_sequence_number(&self) -> u64 {
+        match self {
+            Self::ChatCompletions(_) | Self::Messages(_) => 0,
+            Self::Responses(writer) => writer.next_sequence_number(),
+        }
+    }
+}
+
 /// The way of one event, and what has been seen so far.
 #[derive(Debug)]
 struct Step {
     from: Reader,
-    to: ChunkWriter,
+    home: Home,
+    to: Writer,
+    seen: Seen,
+}
+
+#[derive(Debug, Default)]
+struct Seen {
     content_started: bool,
     finished: bool,
     error: Option<Vec<u8>>,
 }
 
 impl StreamTranslator {
-    pub(super) fn new(from: Reader, to: ChunkWriter) -> Self {
-        let step = Step { from, to, content_started: false, finished: false, error: None };
+    pub(super) fn new(from: Reader, to: Writer, way_back: WayBack) -> Self {
+        let step = Step { from, home: Home::new(way_back), to, seen: Seen::default() };
         Self { events: Decoder::default(), step }
     }
 
@@ -139,23 +187,32 @@ impl StreamTranslator {
     /// A last event that cannot be read is one that was cut.
     fn finish(&mut self, out: &mut Vec<u8>) -> End {
         let readable = self.events.finish(&mut |event| self.step.take(event, out)).is_ok();
-        end(self.step.error.is_some(), self.step.finished && readable)
+        end(self.step.seen.error.is_some(), self.step.seen.finished && readable)
     }
 }
 
 impl Step {
     fn take(&mut self, event: Event<'_>, out: &mut Vec<u8>) -> Result<(), AnswerError> {
-        if self.error.is_some() {
+        if self.seen.error.is_some() {
             return Ok(());
         }
-        let Some(delta) = self.from.read(event)? else { return Ok(()) };
-        match &delta {
+        let Self { from, home, to, seen } = self;
+        from.read(event, &mut |delta| {
+            seen.note(&delta);
+            home.pass(delta, &mut |delta| to.write(delta, out));
+        })
+    }
+}
+
+impl Seen {
+    fn note(&mut self, delta: &Delta<'_>) {
+        match delta {
             Delta::Started { .. } => {}
-            Delta::Untold | Delta::More(_) => self.content_started = true,
+            Delta::Untold | Delta::Opened { .. } | Delta::More { .. } | Delta::Proved { .. } | Delta::Closed { .. } => {
+                self.content_started = true;
+            }
             Delta::Ended { .. } => self.finished = true,
             Delta::Failed(data) => self.error = Some(data[..data.len().min(ERROR_BYTES_MAX)].to_vec()),
         }
-        self.to.write(&delta, out);
-        Ok(())
     }
 }

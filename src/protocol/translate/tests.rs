@@ -12,6 +12,7 @@ const TARGET: Target<'static> = Target {
     model: "claude-sonnet-5",
     output_tokens_max: Some(64_000),
     thinking: Some(Thinking::Adaptive),
+    efforts: &[],
     accepts_sampling: false,
 };
 
@@ -31,7 +32,9 @@ const STREAM: &str = concat!(
 );
 
 fn pipe() -> Pipe {
-    Pipe::Translate(Box::new(Translation::ChatToMessages.stream(NOW, true)))
+    Pipe::Translate(Box::new(
+        Translation::ChatToMessages.stream(NOW, WayBack { include_usage: true, ..WayBack::default() }),
+    ))
 }
 
 fn piped<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (String, End, Pipe) {
@@ -50,6 +53,8 @@ fn every_pair_of_dialects_is_planned_or_named_impossible() {
             let wanted = match (client, upstream) {
                 (client, upstream) if client == upstream => Some(Plan::PassThrough),
                 (Dialect::ChatCompletions, Dialect::Messages) => Some(Plan::Translate(Translation::ChatToMessages)),
+                (Dialect::Messages, Dialect::Responses) => Some(Plan::Translate(Translation::MessagesToResponses)),
+                (Dialect::Responses, Dialect::Messages) => Some(Plan::Translate(Translation::ResponsesToMessages)),
                 _ => None,
             };
             assert_eq!(plan(client, upstream), wanted, "{client} to {upstream}");
@@ -68,10 +73,10 @@ fn a_request_is_translated_and_its_losses_are_named() {
         {"role":"user","content":"And the colour?"}],
         "max_completion_tokens":500,"temperature":0.2,"stop":["END"],"seed":1,"reasoning_effort":"low",
         "stream":true,"stream_options":{"include_usage":true},"user":"u-1"}"#;
-    let translated = Translation::ChatToMessages.request(body, &TARGET).unwrap();
-    assert!(translated.stream && translated.include_usage);
+    let translated = Translation::ChatToMessages.request(body, &TARGET, None).unwrap();
+    assert!(translated.stream && translated.way_back.include_usage);
     assert_eq!(translated.dropped.header().as_deref(), Some("seed,messages[].name,temperature"));
-    insta::assert_snapshot!(String::from_utf8(translated.body).unwrap(), @r#"{"model":"claude-sonnet-5","max_tokens":500,"system":[{"type":"text","text":"Be brief."}],"messages":[{"role":"user","content":[{"type":"text","text":"What is this?"},{"type":"image","source":{"type":"base64","media_type":"image/png","data":"iVBORw0KGgoAAAANSUhEUg=="}}]},{"role":"assistant","content":[{"type":"text","text":"A square."}]},{"role":"user","content":[{"type":"text","text":"<system-reminder>\nAnswer in French.\n</system-reminder>"},{"type":"text","text":"And the colour?"}]}],"stop_sequences":["END"],"metadata":{"user_id":"u-1"},"thinking":{"type":"adaptive"},"output_config":{"effort":"low"},"stream":true}"#);
+    insta::assert_snapshot!(String::from_utf8(translated.body).unwrap(), @r#"{"model":"claude-sonnet-5","max_tokens":500,"system":[{"type":"text","text":"Be brief.","cache_control":{"type":"ephemeral"}}],"messages":[{"role":"user","content":[{"type":"text","text":"What is this?"},{"type":"image","source":{"type":"base64","media_type":"image/png","data":"iVBORw0KGgoAAAANSUhEUg=="},"cache_control":{"type":"ephemeral"}}]},{"role":"assistant","content":[{"type":"text","text":"A square."}]},{"role":"user","content":[{"type":"text","text":"<system-reminder>\nAnswer in French.\n</system-reminder>"},{"type":"text","text":"And the colour?","cache_control":{"type":"ephemeral"}}]}],"stop_sequences":["END"],"metadata":{"user_id":"u-1"},"thinking":{"type":"adaptive"},"output_config":{"effort":"low"},"stream":true}"#);
 }
 
 #[test]
@@ -79,9 +84,9 @@ fn an_answer_is_translated() {
     let body = br#"{"id":"msg_01","type":"message","role":"assistant","model":"claude-sonnet-5",
         "content":[{"type":"text","text":"Bonjour"}],"stop_reason":"stop_sequence","stop_sequence":"END",
         "usage":{"input_tokens":3,"output_tokens":2}}"#;
-    let answer = Translation::ChatToMessages.answer(body, NOW).unwrap();
+    let answer = Translation::ChatToMessages.answer(body, NOW, &WayBack::default()).unwrap();
     insta::assert_snapshot!(String::from_utf8(answer).unwrap(), @r#"{"id":"chatcmpl-01","object":"chat.completion","created":1700000000,"model":"claude-sonnet-5","choices":[{"index":0,"message":{"role":"assistant","content":"Bonjour","refusal":null},"logprobs":null,"finish_reason":"stop"}],"usage":{"prompt_tokens":3,"completion_tokens":2,"total_tokens":5,"prompt_tokens_details":{"cached_tokens":0,"cache_write_tokens":0},"completion_tokens_details":{"reasoning_tokens":0}}}"#);
-    assert!(Translation::ChatToMessages.answer(b"<html>", NOW).is_err());
+    assert!(Translation::ChatToMessages.answer(b"<html>", NOW, &WayBack::default()).is_err());
 }
 
 #[test]

@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use rand::SeedableRng;
@@ -7,33 +8,43 @@ use rand::rngs::StdRng;
 use super::*;
 use crate::account::api::Block;
 use crate::account::api::tests::{NOW, grant, snapshot};
-use crate::account::lease::Lease;
 use crate::account::shared_health::Refused;
 use crate::domain::endpoint::GatewayUrl;
+use crate::domain::fault::Reason;
 
-const MESSAGES: &[Dialect] = &[Dialect::Messages];
+pub(super) const MESSAGES: &[Dialect] = &[Dialect::Messages];
+/// Read once: the properties choose from it very often.
+pub(super) static CATALOGUE: LazyLock<Catalogue> = LazyLock::new(|| Catalogue::builtin().unwrap());
 const CHAT: &[Dialect] = &[Dialect::ChatCompletions, Dialect::Messages];
 
-fn table(accounts: Vec<Arc<Snapshot>>) -> Table {
+pub(super) fn table(accounts: Vec<Arc<Snapshot>>) -> Table {
     Table { accounts, ..Table::default() }
 }
 
-fn model(name: &str) -> ModelName {
+pub(super) fn model(name: &str) -> ModelName {
     ModelName::parse(name).unwrap()
 }
 
-fn ask(name: &str, dialects: &'static [Dialect]) -> Acquire {
-    let wanted = Catalogue::builtin().unwrap().resolve(name).unwrap();
-    Acquire { wanted, dialects, pools: Arc::new(["default".to_owned()]), tried: Vec::new(), refused: Vec::new() }
+pub(super) fn ask(name: &str, dialects: &'static [Dialect]) -> Acquire {
+    Acquire {
+        wanted: CATALOGUE.resolve(name).unwrap(),
+        dialects,
+        pools: Arc::new(["default".to_owned()]),
+        conversation: None,
+        client: 0,
+        patience: None,
+        renewed_in_vain: false,
+        tried: Vec::new(),
+        refused: Vec::new(),
+    }
 }
 
 fn chosen<'a>(table: &'a Table, ask: &Acquire, seed: u64) -> Result<Choice<'a>, NoAccount> {
-    let catalogue = Catalogue::builtin().unwrap();
-    let rules = Rules { catalogue: &catalogue, family_fallback: true };
+    let rules = Rules { catalogue: &CATALOGUE, family_fallback: true, strategy: Strategy::Balanced };
     choose(table, ask, &rules, NOW, &mut StdRng::seed_from_u64(seed))
 }
 
-fn block(reason: Reason, seconds: u64) -> Block {
+pub(super) fn block(reason: Reason, seconds: u64) -> Block {
     Block { reason, since: NOW, until: NOW + Duration::from_secs(seconds), attempts: 1 }
 }
 
@@ -74,7 +85,7 @@ fn the_least_loaded_by_weight_serves() {
     let mut held = Vec::new();
     for seed in 0..8 {
         let choice = chosen(&table, &ask("claude-sonnet-4-6", MESSAGES), seed).unwrap();
-        held.push(Lease::take(choice.account, choice.model, choice.dialect).unwrap());
+        held.push(choice.take(&Arc::default()).unwrap());
     }
     assert_eq!(heavy.gauge.in_flight(), 6);
 }
@@ -98,7 +109,7 @@ fn a_higher_tier_is_used_first_and_a_full_one_is_passed_over() {
     let table = table(vec![lower.clone(), upper.clone()]);
     let first = chosen(&table, &ask("claude-sonnet-4-6", MESSAGES), 0).unwrap();
     assert_eq!(first.account.id, upper.id);
-    let _held = Lease::take(first.account, first.model, first.dialect).unwrap();
+    let _held = first.take(&Arc::default()).unwrap();
     assert_eq!(chosen(&table, &ask("claude-sonnet-4-6", MESSAGES), 0).unwrap().account.id, lower.id);
 }
 
@@ -122,7 +133,7 @@ fn a_tried_account_is_not_tried_again() {
 fn a_refused_model_is_served_by_the_newest_of_its_family() {
     let account = snapshot("a", |_| {});
     let refused = Refused::default().with(GatewayUrl::cloud(), model("claude-sonnet-5-5"), NOW);
-    let table = Table { accounts: vec![account], refused: Arc::new(refused) };
+    let table = Table { accounts: vec![account], refused: Arc::new(refused), ..Table::default() };
     let choice = chosen(&table, &ask("claude-sonnet-5-5", MESSAGES), 0).unwrap();
     assert_eq!(choice.model.as_str(), "claude-sonnet-5");
     let also = Acquire { refused: vec![model("claude-sonnet-5")], ..ask("claude-sonnet-5-5", MESSAGES) };
@@ -149,6 +160,97 @@ fn the_earliest_honest_time_is_given_when_all_are_blocked() {
     let none = chosen(&table(vec![later, sooner]), &ask("claude-sonnet-4-6", MESSAGES), 0).unwrap_err();
     let NoAccount::Blocked { reason, until, .. } = none else { unreachable!("{none:?}") };
     assert_eq!((reason, until), (Reason::QuotaUnknown, NOW + Duration::from_secs(30)));
+}
+
+#[test]
+fn of_two_blocks_on_one_account_the_later_end_is_the_honest_one() {
+    let models = BTreeMap::from([(model("claude-sonnet-4-6"), block(Reason::QuotaExhausted, 600))]);
+    let both = snapshot("a", |s| (s.block, s.models) = (Some(block(Reason::QuotaUnknown, 5)), Arc::new(models)));
+    let none = chosen(&table(vec![both]), &ask("claude-sonnet-4-6", MESSAGES), 0).unwrap_err();
+    let NoAccount::Blocked { reason, until, .. } = none else { unreachable!("{none:?}") };
+    assert_eq!((reason, until), (Reason::QuotaExhausted, NOW + Duration::from_mins(10)));
+}
+
+#[test]
+fn of_blocks_that_end_together_the_one_that_is_worth_retrying_is_told() {
+    let of = |name, reason| snapshot(name, |s| s.block = Some(block(reason, 60)));
+    let accounts =
+        [of("a", Reason::QuotaExhausted), of("b", Reason::ProxyNotEnabled), of("c", Reason::ProviderThrottled)];
+    for (number, told) in [(1, Reason::QuotaExhausted), (2, Reason::ProxyNotEnabled), (3, Reason::ProviderThrottled)] {
+        for order in [1, -1] {
+            let mut some = accounts[..number].to_vec();
+            some.sort_by_key(|account| order * i32::from(account.id.as_str().as_bytes()[6]));
+            let none = chosen(&table(some), &ask("claude-sonnet-4-6", MESSAGES), 0).unwrap_err();
+            assert!(matches!(none, NoAccount::Blocked { reason, .. } if reason == told), "{none:?}");
+        }
+    }
+}
+
+#[test]
+fn a_busy_account_is_worth_waiting_for_where_the_others_are_blocked() {
+    let full = snapshot("a", |s| s.max_concurrency = 0);
+    let ill = snapshot("b", |s| s.block = Some(block(Reason::QuotaExhausted, 600)));
+    let both = table(vec![full, ill]);
+    assert!(matches!(chosen(&both, &ask("claude-sonnet-4-6", MESSAGES), 0), Err(NoAccount::Busy)));
+}
+
+#[test]
+fn a_new_grant_is_waited_for_before_a_busy_account_and_only_once() {
+    let full = snapshot("a", |s| s.max_concurrency = 0);
+    let bare = snapshot("b", |s| s.grant = None);
+    let both = table(vec![full, bare]);
+    let none = chosen(&both, &ask("claude-sonnet-4-6", MESSAGES), 0).unwrap_err();
+    assert!(matches!(none, NoAccount::Blocked { busy: true, .. }), "{none:?}");
+    let again = Acquire { renewed_in_vain: true, ..ask("claude-sonnet-4-6", MESSAGES) };
+    assert!(matches!(chosen(&both, &again, 0), Err(NoAccount::Busy)));
+}
+
+#[test]
+fn after_a_block_one_request_tries_and_the_others_pass_the_account_by() {
+    let ended = |attempts| Block { attempts, ..block(Reason::QuotaUnknown, 0) };
+    let doubtful = snapshot("a", |s| (s.priority, s.block) = (1, Some(ended(3))));
+    let well = snapshot("b", |_| {});
+    let table = table(vec![doubtful.clone(), well.clone()]);
+    let probe = chosen(&table, &ask("claude-sonnet-4-6", MESSAGES), 0).unwrap();
+    assert!(probe.is_probe && probe.account.id == doubtful.id);
+    let probe = probe.take(&Arc::default()).unwrap();
+    for seed in 0..100 {
+        let other = chosen(&table, &ask("claude-sonnet-4-6", MESSAGES), seed).unwrap();
+        assert!(!other.is_probe && other.account.id == well.id, "seed {seed}");
+    }
+    drop(probe);
+    assert!(chosen(&table, &ask("claude-sonnet-4-6", MESSAGES), 0).unwrap().is_probe);
+}
+
+#[test]
+fn a_doubtful_model_is_tried_by_one_request_and_others_use_the_account() {
+    let ended = Block { attempts: 2, ..block(Reason::QuotaExhausted, 0) };
+    let models = BTreeMap::from([(model("claude-opus-4-8"), ended)]);
+    let only = table(vec![snapshot("a", |s| s.models = Arc::new(models))]);
+    let probe = chosen(&only, &ask("claude-opus-4-8", MESSAGES), 0).unwrap().take(&Arc::default()).unwrap();
+    assert!(matches!(chosen(&only, &ask("claude-opus-4-8", MESSAGES), 0), Err(NoAccount::Busy)));
+    assert!(!chosen(&only, &ask("claude-sonnet-4-6", MESSAGES), 0).unwrap().is_probe);
+    drop(probe);
+}
+
+#[test]
+fn a_grant_that_was_refused_once_and_replaced_needs_no_probe() {
+    let replaced = snapshot("a", |s| s.block = Some(block(Reason::GrantRefused, 0)));
+    assert!(!chosen(&table(vec![replaced]), &ask("claude-sonnet-4-6", MESSAGES), 0).unwrap().is_probe);
+    let twice = Block { attempts: 2, ..block(Reason::GrantRefused, 0) };
+    let refused = snapshot("a", |s| s.block = Some(twice));
+    assert!(chosen(&table(vec![refused]), &ask("claude-sonnet-4-6", MESSAGES), 0).unwrap().is_probe);
+}
+
+#[test]
+fn an_account_whose_group_may_be_out_of_credit_is_chosen_last_and_never_hidden() {
+    let hinted = snapshot("a", |s| (s.hinted, s.priority, s.weight) = (true, 9, 9));
+    let lower = snapshot("b", |s| s.max_concurrency = 1);
+    let both = table(vec![hinted.clone(), lower.clone()]);
+    let first = chosen(&both, &ask("claude-sonnet-4-6", MESSAGES), 0).unwrap();
+    assert_eq!(first.account.id, lower.id);
+    let _held = first.take(&Arc::default()).unwrap();
+    assert_eq!(chosen(&both, &ask("claude-sonnet-4-6", MESSAGES), 0).unwrap().account.id, hinted.id);
 }
 
 #[test]

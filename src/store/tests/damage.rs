@@ -40,7 +40,7 @@ fn duplicate(folder: &Path) -> tempfile::TempDir {
 #[track_caller]
 fn assert_whole(dir: &Path, what: &str) {
     for start in ["first", "second"] {
-        let store = SledStore::open(dir, &key()).unwrap_or_else(|error| panic!("{what}, {start} start: {error:?}"));
+        let mut store = SledStore::open(dir, &key()).unwrap_or_else(|error| panic!("{what}, {start} start: {error:?}"));
         let accounts = store.load_accounts().unwrap();
         assert_eq!(accounts.unreadable, [], "{what}");
         let mut users: Vec<u64> = accounts.records.iter().map(|record| record.user_id).collect();
@@ -141,7 +141,7 @@ fn a_copy_that_a_crash_left_behind_takes_nothing_back() {
     store.delete_account(&account(2, 0).id).unwrap();
     drop(store);
     fs::write(dir.path().join("second-copy"), old).unwrap();
-    let store = open(dir.path());
+    let mut store = open(dir.path());
     let records = store.load_accounts().unwrap().records;
     assert!(records.contains(&account(1, 2)) && !records.contains(&account(2, 1)), "{records:?}");
     drop(store);
@@ -172,4 +172,22 @@ fn a_first_folder_that_loses_all_is_not_taken_over_by_another_key() {
     let wrong = SledStore::open(dir.path(), &MasterKey::from_bytes([8; 32])).unwrap_err();
     assert!(matches!(wrong, StoreError::WrongKey), "{wrong}");
     assert_eq!(open(dir.path()).load_accounts().unwrap().records.len(), 2);
+}
+
+#[test]
+fn a_database_that_a_failed_write_closed_is_opened_by_the_next_call_of_any_kind() {
+    type Call = fn(&mut SledStore) -> usize;
+    let calls: [Call; 5] = [
+        |store| usize::from(store.load_account(&account(1, 0).id).unwrap().is_some()),
+        |store| store.load_accounts().unwrap().records.len() - 10,
+        |store| store.load_logins().unwrap().records.len(),
+        |store| usize::from(store.put_account(&account(1, 2)).is_ok()),
+        |store| usize::from(store.put_grant(&grant(1, 2)).is_ok()),
+    ];
+    let folder = folder();
+    let mut store = open(folder.path());
+    for call in calls {
+        store.trees = None;
+        assert_eq!(call(&mut store), 1);
+    }
 }

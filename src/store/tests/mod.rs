@@ -202,7 +202,7 @@ fn accounts_and_grants_survive_a_restart() {
     store.put_account(&account(2, 1)).unwrap();
     store.delete_account(&account(2, 1).id).unwrap();
     drop(store);
-    let store = open(&dir);
+    let mut store = open(&dir);
     assert_eq!(store.load_accounts().unwrap().records, [account(1, 1)]);
     assert_eq!(store.load_grants().unwrap().records, [grant(1, 1)]);
     assert_eq!(fs::metadata(&dir).unwrap().permissions().mode() & 0o777, 0o700);
@@ -348,7 +348,7 @@ fn a_record_moved_to_another_account_does_not_open() {
         String::from_utf8(codec::encode_account(&seal::Sealer::new(&key()), &account(2, 1)).unwrap()).unwrap();
     drop(store);
     let id = account(1, 1).id;
-    let store = tampered(dir.path(), "accounts", &id, |_| foreign);
+    let mut store = tampered(dir.path(), "accounts", &id, |_| foreign);
     let unreadable = store.load_accounts().unwrap().unreadable;
     assert_eq!(unreadable, [Unreadable { id: id.to_string(), reason: RecordError::BrokenSeal }]);
 }

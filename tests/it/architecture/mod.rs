@@ -94,14 +94,19 @@ const FLOORS: &[Room] = &[
 /// Files and folders of decisions and words: values in, values out.
 const PURE: &[&str] = &[
     "access/",
+    "account/blocks.rs",
+    "account/credentials/",
+    "account/exchange/",
     "account/shared_health.rs",
     "account/state/",
+    "account/turns/",
     "domain/",
     "gitlab/error/",
     "gitlab/oauth/outcome.rs",
     "gitlab/oauth/reply.rs",
     "protocol/",
     "router/policy/",
+    "router/queue.rs",
 ];
 
 /// What no pure file may say.

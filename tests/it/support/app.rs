@@ -6,9 +6,13 @@ use std::time::Duration;
 
 use duopool::app::{self, Mode, Running, StartError};
 use duopool::config::{Config, Layer};
+use duopool::domain::endpoint::InstanceUrl;
+use duopool::domain::id::{AccountId, Generation};
+use duopool::domain::oauth::{OAuthApp, OAuthPair};
 use duopool::domain::secret::Secret;
 use duopool::domain::time::{Clock, SystemClock};
-use duopool::simulator::{self, SimulatedAccount, SimulatorHandle};
+use duopool::simulator::{self, DEMO_PUBLIC_CLIENT_ID, DEMO_REDIRECT_URI, SimulatedAccount, SimulatorHandle};
+use duopool::store::{AccountRecord, Credential, MasterKey, SledStore, Store as _};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -166,6 +170,45 @@ impl TestApp {
     /// Returns a request to the admin API, with the key.
     pub fn admin(&self, method: &str, path: &str) -> Request {
         self.request(method, path).header("authorization", &format!("Bearer {ADMIN_KEY}"))
+    }
+
+    /// Stops duopool and stores an account of GitLab's user `name` that has just logged in by OAuth; its label is the name.
+    pub async fn stop_and_store_login(&mut self, name: &str) {
+        self.stop().await;
+        let user_id = self.gitlab.accounts().iter().find(|account| account.username == name).expect("a user").user_id;
+        let tokens = self.gitlab.issue_tokens(name, DEMO_PUBLIC_CLIENT_ID, &["api"]).expect("tokens");
+        let now = self.clock.now();
+        let instance = InstanceUrl::parse(&self.gitlab_url).expect("an address");
+        let pair = OAuthPair {
+            access_token: tokens.access_token,
+            refresh_token: tokens.refresh_token,
+            expires_at: now + Duration::from_secs(tokens.expires_in_s),
+            obtained_at: now,
+            scopes: tokens.scopes,
+        };
+        let client_id = DEMO_PUBLIC_CLIENT_ID.to_owned();
+        let app = OAuthApp { client_id, client_secret: None, redirect_uri: Some(DEMO_REDIRECT_URI.to_owned()) };
+        let record = AccountRecord {
+            id: AccountId::of(&instance, user_id),
+            instance,
+            user_id,
+            username: name.to_owned(),
+            label: Some(name.to_owned()),
+            pool: "default".to_owned(),
+            priority: 0,
+            weight: 1,
+            max_concurrency: 16,
+            enabled: true,
+            gateway_url: None,
+            reported_gateway: None,
+            credential: Credential::OAuth { app, pair },
+            credential_generation: Generation::default().next(),
+            exchange_begun_at: None,
+            added_at: now,
+        };
+        let key = MasterKey::load_or_create(self.folder.path()).expect("a key").key;
+        let mut store = SledStore::open(self.folder.path(), &key).expect("the store opens");
+        store.put_account(&record).expect("it is stored");
     }
 
     /// Returns where duopool listens.

@@ -4,6 +4,8 @@ mod app;
 pub mod ask;
 mod client;
 pub mod gateway;
+#[path = "../../../src/protocol/grammar/mod.rs"]
+pub mod grammar;
 mod process;
 pub mod requests;
 pub mod said;

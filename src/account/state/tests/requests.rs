@@ -22,14 +22,14 @@ fn is_blocked(state: &State, now: Timestamp) -> bool {
 fn a_grant_that_the_gateway_refuses_is_dropped_and_minted_once() {
     let rng = &mut rng(0);
     let mut state = minted(rng);
-    let effects = state.step(failed(1, "claude-a", refusal()), NOW, rng);
+    let effects = act(&mut state, failed(1, "claude-a", refusal()), NOW, rng);
     assert_eq!(effects.iter().filter(|effect| **effect == Effect::Mint).count(), 1);
     assert!(state.grant().is_none());
     // Fifteen more requests were under way with it.
     for _ in 0..15 {
-        assert_eq!(state.step(failed(1, "claude-a", refusal()), NOW, rng), []);
+        assert_eq!(act(&mut state, failed(1, "claude-a", refusal()), NOW, rng), []);
     }
-    state.step(Event::Minted(grant(2, NOW + HOUR)), NOW, rng);
+    act(&mut state, Event::LoggedIn(terms(), grant(2, NOW + HOUR)), NOW, rng);
     assert!(!is_blocked(&state, NOW), "the new grant gets its chance");
 }
 
@@ -37,8 +37,8 @@ fn a_grant_that_the_gateway_refuses_is_dropped_and_minted_once() {
 fn a_refusal_of_an_old_grant_changes_nothing() {
     let rng = &mut rng(0);
     let mut state = minted(rng);
-    state.step(Event::Minted(grant(2, NOW + HOUR)), NOW, rng);
-    assert_eq!(state.step(failed(1, "claude-a", refusal()), NOW, rng), []);
+    act(&mut state, Event::LoggedIn(terms(), grant(2, NOW + HOUR)), NOW, rng);
+    assert_eq!(act(&mut state, failed(1, "claude-a", refusal()), NOW, rng), []);
     assert_eq!(state.grant().unwrap().generation, generation(2));
     assert!(state.block().is_none());
 }
@@ -48,9 +48,9 @@ fn a_fault_of_the_account_under_an_old_grant_changes_nothing() {
     let rng = &mut rng(0);
     let mut state = minted(rng);
     // A person logged in anew meanwhile.
-    state.step(Event::Minted(grant(2, NOW + HOUR)), NOW, rng);
+    act(&mut state, Event::LoggedIn(terms(), grant(2, NOW + HOUR)), NOW, rng);
     let fault = fault(Scope::Account, Reason::NotEntitled, Hold::UntilFixed);
-    assert_eq!(state.step(failed(1, "claude-a", fault), NOW, rng), []);
+    assert_eq!(act(&mut state, failed(1, "claude-a", fault), NOW, rng), []);
     assert!(state.block().is_none());
 }
 
@@ -63,15 +63,15 @@ fn a_gateway_that_refuses_every_grant_blocks_the_account_longer_and_longer_and_i
         let mut number = 1;
         for second in 0..3 * 3_600 {
             let now = NOW + Duration::from_secs(second);
-            let mut effects = state.step(Event::Tick, now, rng);
+            let mut effects = act(&mut state, Event::Tick, now, rng);
             // Requests come all the time, and each is refused.
             if state.grant().is_some_and(|grant| grant.is_usable(now)) && !is_blocked(&state, now) {
-                effects.extend(state.step(failed(number, "claude-a", refusal()), now, rng));
+                effects.extend(act(&mut state, failed(number, "claude-a", refusal()), now, rng));
             }
             if effects.contains(&Effect::Mint) {
                 mints.push(now);
                 number += 1;
-                state.step(Event::Minted(grant(number, now + HOUR)), now, rng);
+                act(&mut state, Event::Minted(login(), grant(number, now + HOUR)), now, rng);
             }
         }
         let gaps: Vec<_> = mints.windows(2).map(|pair| pair[1].since(pair[0])).collect();
@@ -84,16 +84,16 @@ fn a_gateway_that_refuses_every_grant_blocks_the_account_longer_and_longer_and_i
 fn a_success_after_a_refusal_makes_the_next_refusal_a_first_one() {
     let rng = &mut rng(0);
     let mut state = minted(rng);
-    state.step(failed(1, "claude-a", refusal()), NOW, rng);
-    state.step(Event::Minted(grant(2, NOW + HOUR)), NOW, rng);
-    state.step(Event::Succeeded(model("claude-a")), NOW, rng);
+    act(&mut state, failed(1, "claude-a", refusal()), NOW, rng);
+    act(&mut state, Event::LoggedIn(terms(), grant(2, NOW + HOUR)), NOW, rng);
+    act(&mut state, Event::Succeeded(model("claude-a")), NOW, rng);
     assert!(state.block().is_none());
-    state.step(failed(2, "claude-a", refusal()), NOW, rng);
-    state.step(Event::Minted(grant(3, NOW + HOUR)), NOW, rng);
+    act(&mut state, failed(2, "claude-a", refusal()), NOW, rng);
+    act(&mut state, Event::LoggedIn(terms(), grant(3, NOW + HOUR)), NOW, rng);
     assert!(!is_blocked(&state, NOW));
     // And without one, it is the second in a row.
-    state.step(failed(3, "claude-a", refusal()), NOW, rng);
-    state.step(Event::Minted(grant(4, NOW + HOUR)), NOW, rng);
+    act(&mut state, failed(3, "claude-a", refusal()), NOW, rng);
+    act(&mut state, Event::LoggedIn(terms(), grant(4, NOW + HOUR)), NOW, rng);
     assert!(is_blocked(&state, NOW));
 }
 
@@ -102,11 +102,11 @@ fn a_refused_grant_waits_for_the_budget_and_is_then_minted() {
     let rng = &mut rng(0);
     let mut state = minted(rng);
     let mut number = 1;
-    while state.step(Event::RenewalWanted(None), NOW, rng).contains(&Effect::Mint) {
+    while act(&mut state, Event::RenewalWanted(None), NOW, rng).contains(&Effect::Mint) {
         number += 1;
-        state.step(Event::Minted(grant(number, NOW + HOUR)), NOW, rng);
+        act(&mut state, Event::Minted(login(), grant(number, NOW + HOUR)), NOW, rng);
     }
-    let effects = state.step(failed(number, "claude-a", refusal()), NOW, rng);
+    let effects = act(&mut state, failed(number, "claude-a", refusal()), NOW, rng);
     assert!(!effects.contains(&Effect::Mint) && effects.contains(&Effect::Publish));
     assert!(!state.is_renewable(NOW));
     assert_eq!(first(&mut state, &Effect::Mint, NOW, HOUR, rng), Some(NOW + 5 * MINUTE));
@@ -117,7 +117,7 @@ fn a_model_without_credit_is_left_alone_for_65_minutes_and_the_account_serves_ot
     for seed in 0..SEEDS {
         let rng = &mut rng(seed);
         let mut state = minted(rng);
-        assert_eq!(state.step(failed(1, "claude-a", quota()), NOW, rng), [Effect::Publish]);
+        assert_eq!(act(&mut state, failed(1, "claude-a", quota()), NOW, rng), [Effect::Publish]);
         let block = &state.models()[&model("claude-a")];
         assert!((QUOTA..=QUOTA + QUOTA / 10).contains(&block.until.since(NOW)), "seed {seed}");
         assert!(state.block().is_none());
@@ -128,10 +128,10 @@ fn a_model_without_credit_is_left_alone_for_65_minutes_and_the_account_serves_ot
 fn two_models_without_credit_mean_the_account() {
     let rng = &mut rng(0);
     let mut state = minted(rng);
-    state.step(failed(1, "claude-a", quota()), NOW, rng);
-    state.step(failed(1, "claude-a", quota()), NOW, rng);
+    act(&mut state, failed(1, "claude-a", quota()), NOW, rng);
+    act(&mut state, failed(1, "claude-a", quota()), NOW, rng);
     assert!(!is_blocked(&state, NOW), "one model, twice");
-    state.step(failed(1, "claude-b", quota()), NOW, rng);
+    act(&mut state, failed(1, "claude-b", quota()), NOW, rng);
     assert!(is_blocked(&state, NOW + QUOTA));
     assert!(!is_blocked(&state, NOW + QUOTA + QUOTA / 10));
 }
@@ -140,8 +140,8 @@ fn two_models_without_credit_mean_the_account() {
 fn a_model_whose_block_has_ended_does_not_count_against_the_account() {
     let rng = &mut rng(0);
     let mut state = minted(rng);
-    state.step(failed(1, "claude-a", quota()), NOW, rng);
-    state.step(failed(1, "claude-b", quota()), NOW + 2 * HOUR, rng);
+    act(&mut state, failed(1, "claude-a", quota()), NOW, rng);
+    act(&mut state, failed(1, "claude-b", quota()), NOW + 2 * HOUR, rng);
     assert!(state.block().is_none());
 }
 
@@ -149,13 +149,13 @@ fn a_model_whose_block_has_ended_does_not_count_against_the_account() {
 fn a_success_clears_the_account_and_its_model_and_no_other_model() {
     let rng = &mut rng(0);
     let mut state = minted(rng);
-    state.step(failed(1, "claude-a", quota()), NOW, rng);
-    state.step(failed(1, "claude-b", quota()), NOW, rng);
-    assert_eq!(state.step(Event::Succeeded(model("claude-b")), NOW, rng), [Effect::Publish]);
+    act(&mut state, failed(1, "claude-a", quota()), NOW, rng);
+    act(&mut state, failed(1, "claude-b", quota()), NOW, rng);
+    assert_eq!(act(&mut state, Event::Succeeded(model("claude-b")), NOW, rng), [Effect::Publish]);
     assert!(state.block().is_none());
     assert!(!state.models().contains_key(&model("claude-b")));
     assert!(state.models()[&model("claude-a")].holds(NOW));
-    assert_eq!(state.step(Event::Succeeded(model("claude-b")), NOW, rng), []);
+    assert_eq!(act(&mut state, Event::Succeeded(model("claude-b")), NOW, rng), []);
 }
 
 #[test]
@@ -164,7 +164,7 @@ fn a_fault_that_is_not_the_accounts_says_nothing_about_it() {
     let mut state = minted(rng);
     for scope in [Scope::Request, Scope::Provider, Scope::Gateway, Scope::Instance] {
         for hold in [Hold::None, Hold::Backoff, Hold::For(HOUR), Hold::UntilFixed] {
-            assert_eq!(state.step(failed(1, "claude-a", fault(scope, Reason::GatewayError, hold)), NOW, rng), []);
+            assert_eq!(act(&mut state, failed(1, "claude-a", fault(scope, Reason::GatewayError, hold)), NOW, rng), []);
         }
     }
     assert!(state.block().is_none() && state.models().is_empty());
@@ -177,7 +177,7 @@ fn requests_that_fail_together_are_one_fault_and_not_many_in_a_row() {
         let mut state = minted(rng);
         let fault = fault(scope, Reason::QuotaUnknown, Hold::Backoff);
         for _ in 0..16 {
-            state.step(failed(1, "claude-a", fault.clone()), NOW, rng);
+            act(&mut state, failed(1, "claude-a", fault.clone()), NOW, rng);
         }
         let block = if scope == Scope::Account { state.block() } else { state.models().get(&model("claude-a")) };
         let block = block.unwrap();
@@ -194,7 +194,7 @@ fn a_fault_that_comes_back_after_each_wait_blocks_longer_up_to_five_minutes() {
         let mut now = NOW;
         let mut waits = Vec::new();
         for _ in 0..40 {
-            state.step(failed(1, "claude-a", fault(Scope::Account, Reason::NotEntitled, Hold::Backoff)), now, rng);
+            act(&mut state, failed(1, "claude-a", fault(Scope::Account, Reason::NotEntitled, Hold::Backoff)), now, rng);
             waits.push(state.block().unwrap().until.since(now));
             now = state.block().unwrap().until;
         }
@@ -210,13 +210,13 @@ fn a_short_block_does_not_cut_a_longer_one_short() {
     let mut state = minted(rng);
     let long = fault(Scope::Account, Reason::ProxyNotEnabled, Hold::UntilFixed);
     let short = |scope| fault(scope, Reason::QuotaUnknown, Hold::Backoff);
-    state.step(failed(1, "claude-a", long), NOW, rng);
-    state.step(failed(1, "claude-a", quota()), NOW, rng);
+    act(&mut state, failed(1, "claude-a", long), NOW, rng);
+    act(&mut state, failed(1, "claude-a", quota()), NOW, rng);
     // What was under way when the blocks came ends in other ways.
-    state.step(failed(1, "claude-a", short(Scope::Account)), NOW, rng);
-    state.step(failed(1, "claude-a", short(Scope::Model)), NOW, rng);
-    state.step(failed(1, "claude-a", refusal()), NOW, rng);
-    state.step(Event::Minted(grant(2, NOW + HOUR)), NOW, rng);
+    act(&mut state, failed(1, "claude-a", short(Scope::Account)), NOW, rng);
+    act(&mut state, failed(1, "claude-a", short(Scope::Model)), NOW, rng);
+    act(&mut state, failed(1, "claude-a", refusal()), NOW, rng);
+    act(&mut state, Event::LoggedIn(terms(), grant(2, NOW + HOUR)), NOW, rng);
     assert!(is_blocked(&state, NOW + 12 * MINUTE));
     assert!(state.models()[&model("claude-a")].holds(NOW + HOUR));
 }
@@ -227,7 +227,7 @@ fn what_a_client_can_make_an_account_remember_is_bounded() {
     let mut state = minted(rng);
     for number in 0..1_000 {
         let unknown = fault(Scope::Model, Reason::QuotaUnknown, Hold::For(SECOND * (number + 1)));
-        state.step(failed(1, &format!("claude-{number}"), unknown), NOW, rng);
+        act(&mut state, failed(1, &format!("claude-{number}"), unknown), NOW, rng);
     }
     assert_eq!(state.models().len(), 64);
     assert!(state.models().contains_key(&model("claude-999")), "the ones that end last are kept");

@@ -16,6 +16,7 @@ struct World {
     now: Timestamp,
     /// How much time has really passed.
     real: Timestamp,
+    queued: bool,
     minting: bool,
     listing: bool,
     waiting: u32,
@@ -27,9 +28,20 @@ impl World {
     fn new(seed: u64) -> Self {
         let mut rng = rng(seed);
         let stored = rng.random_bool(0.5).then(|| grant(7, NOW + rng.random_range(0..90) * MINUTE));
-        let state = State::new(generation(7), stored, NOW, &mut rng);
+        let state = start(generation(7), stored, NOW, &mut rng);
         let (now, real) = (NOW, NOW);
-        Self { state, rng, now, real, minting: false, listing: false, waiting: 0, mints: Vec::new(), seed }
+        Self {
+            state,
+            rng,
+            now,
+            real,
+            queued: false,
+            minting: false,
+            listing: false,
+            waiting: 0,
+            mints: Vec::new(),
+            seed,
+        }
     }
 
     fn seen(&self) -> Seen {
@@ -43,9 +55,11 @@ impl World {
         let what = format!("seed {seed}: {event:?} at {}", self.now);
         match &event {
             Event::RenewalWanted(_) => self.waiting += 1,
-            Event::Minted(_) | Event::MintFailed(_) => self.minting = false,
-            Event::Discovered => self.listing = false,
-            Event::Tick | Event::Succeeded(_) | Event::Failed { .. } => {}
+            Event::Minted(..) | Event::MintFailed(..) => self.minting = false,
+            Event::LoggedIn(..) => (self.minting, self.listing) = (false, false),
+            Event::Discovered(_) => self.listing = false,
+            Event::Turn | Event::NoTurn(_) => self.queued = false,
+            _ => {}
         }
         let refused = match &event {
             Event::Failed { generation, fault, .. } if fault.hold == Hold::UntilMinted => Some(*generation),
@@ -60,8 +74,9 @@ impl World {
         }
         let state = &self.state;
         assert_eq!(state.is_minting(), self.minting, "{what}");
-        assert!(self.waiting == 0 || self.minting, "{what}: somebody waits for nothing");
-        assert!(state.models().len() <= MODEL_BLOCKS_MAX, "{what}");
+        let coming = self.queued || self.minting || self.listing;
+        assert!(self.waiting == 0 || coming, "{what}: somebody waits for nothing");
+        assert!(state.models().len() <= super::super::requests::MODEL_BLOCKS_MAX, "{what}");
         for block in state.block().into_iter().chain(state.trouble()).chain(state.models().values()) {
             assert!(block.until <= self.now + AHEAD_MAX, "{what}: {block:?}");
         }
@@ -89,12 +104,14 @@ impl World {
                     "{what}: a bad grant was promised"
                 );
             }
-            Effect::Reply(Err(_)) | Effect::Answer(Err(_)) | Effect::Publish => {}
+            Effect::Ask(_) => self.queued = true,
+            Effect::Exchange => panic!("{what}: a personal access token was exchanged"),
+            _ => {}
         }
         match effect {
             Effect::Reply(_) => self.waiting -= 1,
             Effect::Answer(_) => self.waiting = 0,
-            Effect::Mint | Effect::Discover | Effect::Publish => {}
+            _ => {}
         }
     }
 
@@ -122,13 +139,16 @@ impl World {
         match self.rng.random_range(0..100) {
             0..10 if self.minting => self.end_of_mint(),
             // A person logs in anew.
-            10..11 if !self.minting => {
+            10..11 => {
                 self.mints.push(self.real);
-                self.new_grant()
+                let number = self.state.next_serial().number();
+                logged_in(number, self.now + HOUR)
             }
             11..16 => Event::RenewalWanted(Some(asked)),
             16..17 => Event::RenewalWanted(None),
-            17..25 if self.listing => Event::Discovered,
+            17..25 if self.listing => Event::Discovered(login()),
+            50..70 if self.queued => Event::Turn,
+            70..72 if self.queued => Event::NoTurn(self.pause()),
             25..32 => Event::Succeeded(model),
             32..50 => Event::Failed { generation: asked, model, fault: self.fault() },
             _ => Event::Tick,
@@ -145,7 +165,7 @@ impl World {
             2 => (Reason::InstanceThrottled, Hold::For(MINUTE)),
             _ => (Reason::InstanceUnreachable, Hold::Backoff),
         };
-        Event::MintFailed(fault(Scope::Account, reason, hold))
+        Event::MintFailed(login(), fault(Scope::Account, reason, hold))
     }
 
     fn new_grant(&mut self) -> Event {
@@ -155,7 +175,13 @@ impl World {
             _ => HOUR,
         };
         let number = self.state.next_serial().number();
-        Event::Minted(grant(number, self.now + life))
+        Event::Minted(login(), grant(number, self.now + life))
+    }
+
+    /// The instance is left alone for a while.
+    fn pause(&mut self) -> Block {
+        let until = self.now + SECOND * self.rng.random_range(1..300);
+        Block { reason: Reason::InstanceThrottled, since: self.now, until, attempts: 1 }
     }
 
     fn fault(&mut self) -> Fault {
@@ -177,7 +203,13 @@ impl World {
             self.real = self.real + 10 * SECOND;
             if self.minting {
                 let number = self.state.next_serial().number();
-                self.step(Event::Minted(grant(number, self.now + HOUR)));
+                self.step(Event::Minted(login(), grant(number, self.now + HOUR)));
+            }
+            if self.listing {
+                self.step(Event::Discovered(login()));
+            }
+            if self.queued {
+                self.step(Event::Turn);
             }
             self.step(Event::Tick);
         }

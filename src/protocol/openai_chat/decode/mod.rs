@@ -3,10 +3,10 @@
 use std::borrow::Cow;
 
 use crate::protocol::canonical::{Block, Conversation, Effort, Role, Settings, Turn};
-use crate::protocol::json::{self, Str};
+use crate::protocol::image;
+use crate::protocol::json::{self, Str, TextOr};
 use crate::protocol::loss::{Dropped, Refusal};
-use crate::protocol::openai_chat::image::image;
-use crate::protocol::openai_chat::wire::{Message, Part, Request, TextOr};
+use crate::protocol::openai_chat::wire::{Message, Part, Request};
 
 /// Most messages of a request. Source: Anthropic's API reference.
 const MESSAGES_MAX: usize = 100_000;
@@ -31,7 +31,7 @@ const SILENT_IN_MESSAGES: [&str; 3] = ["reasoning_content", "annotations", "cach
 const SILENT_IN_PARTS: [&str; 1] = ["cache_control"];
 
 /// A request, understood.
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 pub struct Decoded<'a> {
     /// What is asked.
     pub conversation: Conversation<'a>,
@@ -41,16 +41,9 @@ pub struct Decoded<'a> {
     pub dropped: Dropped,
 }
 
-/// Most `{` in a body, counted before it is read, texts included: an object of two bytes becomes a struct of more than a
-/// hundred. A million tokens of source code have far fewer.
-const BRACES_MAX: usize = 1_000_000;
-
 /// Reads the body of a request.
 pub fn request(body: &[u8]) -> Result<Decoded<'_>, Refusal> {
-    if memchr::memchr_iter(b'{', body).count() > BRACES_MAX {
-        let message = format!("the body must not have more than {BRACES_MAX} JSON objects");
-        return Err(Refusal { message, param: None });
-    }
+    json::refuse_crowds(body)?;
     let request: Request<'_> = serde_json::from_slice(body).map_err(|error| Refusal {
         message: format!("the body is no Chat Completions request: {}", json::complaint(&error)),
         param: None,
@@ -70,7 +63,12 @@ pub fn request(body: &[u8]) -> Result<Decoded<'_>, Refusal> {
         return Err(Refusal::of("messages", "`messages` must have at least one message that is not empty"));
     }
     Ok(Decoded {
-        conversation: Conversation { turns, settings, stream: request.stream.unwrap_or(false) },
+        conversation: Conversation {
+            turns,
+            settings,
+            stream: request.stream.unwrap_or(false),
+            ..Conversation::default()
+        },
         include_usage: request.stream_options.is_some_and(|options| options.include_usage == Some(true)),
         dropped,
     })
@@ -159,6 +157,7 @@ fn settings<'a>(request: &Request<'a>, dropped: &mut Dropped) -> Result<Settings
         },
         effort: effort.flatten(),
         user: user.map(|Str(user)| user.clone()),
+        ..Settings::default()
     })
 }
 
@@ -169,7 +168,8 @@ fn effort(word: &str) -> Option<Effort> {
         "low" => Effort::Low,
         "medium" => Effort::Medium,
         "high" => Effort::High,
-        "xhigh" | "max" => Effort::Max,
+        "xhigh" => Effort::ExtraHigh,
+        "max" => Effort::Max,
         _ => return None,
     })
 }
@@ -216,7 +216,7 @@ fn block<'a>(path: &str, role: Role, part: Part<'a>, dropped: &mut Dropped) -> R
         Some("image_url") if role == Role::User => {
             let url = required(part.image_url.and_then(|image| image.url), path, "image_url.url")?;
             let refusal = |what| Refusal::of(format!("{path}.image_url.url"), format!("`{path}.image_url.url` {what}"));
-            Block::Image(image(url).map_err(refusal)?)
+            Block::Image(image::of_url(url).map_err(refusal)?)
         }
         Some("image_url") => return Err(Refusal::of(path, format!("`{path}`: only a user message can have an image"))),
         Some(_) => return Err(not_translated(path)),

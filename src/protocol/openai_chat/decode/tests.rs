@@ -53,7 +53,8 @@ fn messages_become_turns_in_their_order() {
         Turn { role: Role::System, blocks: vec![text("later")] },
         Turn { role: Role::User, blocks: vec![text("caf\u{e9} \"q\"")] },
     ];
-    assert_eq!(decoded.conversation, Conversation { turns, settings: Settings::default(), stream: true });
+    let Conversation { turns: read, settings, stream, .. } = decoded.conversation;
+    assert_eq!((read, settings, stream), (turns, Settings::default(), true));
     assert_eq!((decoded.include_usage, decoded.dropped.header()), (false, None));
 }
 
@@ -195,7 +196,7 @@ fn settings_are_read() {
         ("low", Effort::Low),
         ("medium", Effort::Medium),
         ("high", Effort::High),
-        ("xhigh", Effort::Max),
+        ("xhigh", Effort::ExtraHigh),
         ("max", Effort::Max),
     ] {
         with(&json!({"reasoning_effort": word}), |decoded| {

@@ -1,6 +1,10 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::domain::model::Thinking;
+use crate::protocol::canonical::{Block, Effort, Image, Role, Settings, Turn};
+
+mod agents;
 
 fn turn(role: Role, text: &str) -> Turn<'_> {
     Turn { role, blocks: vec![Block::Text(text.into())] }
@@ -23,10 +27,11 @@ fn text(text: &str) -> Value {
 }
 
 const TARGET: Target<'static> =
-    Target { model: "claude-x", output_tokens_max: Some(64_000), thinking: None, accepts_sampling: true };
+    Target { model: "claude-x", output_tokens_max: Some(64_000), thinking: None, efforts: &[], accepts_sampling: true };
 
 fn encoded(turns: Vec<Turn<'_>>, settings: Settings<'_>, target: Target<'_>) -> (Value, Vec<Unmet>) {
-    let Encoded { body, unmet } = request(&Conversation { turns, settings, stream: false }, &target);
+    let conversation = Conversation { turns, settings, ..Conversation::default() };
+    let Encoded { body, unmet } = write_request(&conversation, &target, &Names::default()).unwrap();
     (serde_json::from_slice(&body).unwrap(), unmet)
 }
 
@@ -34,8 +39,15 @@ fn with(settings: Settings<'_>, target: Target<'_>) -> (Value, Vec<Unmet>) {
     encoded(vec![user("hi")], settings, target)
 }
 
+/// Returns the messages without their marks for the cache.
 fn messages(turns: Vec<Turn<'_>>) -> Value {
-    encoded(turns, Settings::default(), TARGET).0["messages"].take()
+    let mut messages = encoded(turns, Settings::default(), TARGET).0["messages"].take();
+    for message in messages.as_array_mut().unwrap() {
+        for block in message["content"].as_array_mut().unwrap() {
+            block.as_object_mut().unwrap().remove("cache_control");
+        }
+    }
+    messages
 }
 
 #[test]
@@ -187,14 +199,15 @@ fn effort_is_a_budget_for_models_that_take_one() {
 
 #[test]
 fn effort_is_a_word_together_with_adaptive_thinking_for_newer_models() {
-    for mode in [Thinking::Both, Thinking::Adaptive] {
+    for (mode, much) in [(Thinking::Both, "high"), (Thinking::Adaptive, "xhigh")] {
         let target = Target { thinking: Some(mode), ..TARGET };
         for (effort, word) in [
             (Effort::Minimal, "low"),
             (Effort::Low, "low"),
             (Effort::Medium, "medium"),
             (Effort::High, "high"),
-            (Effort::Max, "high"),
+            (Effort::ExtraHigh, much),
+            (Effort::Max, "max"),
         ] {
             let sent = json!([{"type": "adaptive"}, {"effort": word}, 100]);
             assert_eq!(thinking(effort, Some(100), target), (sent, vec![]), "{effort:?}");

@@ -1,4 +1,4 @@
-//! Images of Chat Completions: a data URL, or an address on the web.
+//! Images: a data URL, base64 with a label, or an address on the web. And what else comes as a data URL.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
@@ -14,26 +14,37 @@ const MEDIA_TYPES: [&str; 4] = ["image/png", "image/jpeg", "image/gif", "image/w
 const SIGNATURE_CHARS: usize = 16;
 
 /// Reads the URL of an image; the error says what is wrong with it.
-pub(super) fn image(url: Cow<'_, str>) -> Result<Image<'_>, &'static str> {
+pub(super) fn of_url(url: Cow<'_, str>) -> Result<Image<'_>, &'static str> {
     if starts_with_ignoring_case(&url, "https://") || starts_with_ignoring_case(&url, "http://") {
         return Ok(Image::Url(url));
     }
+    let (label, base64) = data_url(url)?;
+    inline(&label, base64)
+}
+
+/// Reads an image of base64 with a label; the error says what is wrong with it.
+pub(super) fn inline<'a>(label: &str, base64: Cow<'a, str>) -> Result<Image<'a>, &'static str> {
+    let known = |label: &str| MEDIA_TYPES.into_iter().find(|known| known.eq_ignore_ascii_case(label));
+    match sniffed(&base64).or_else(|| known(label)) {
+        Some(media_type) => Ok(Image::Inline { media_type, base64 }),
+        None => Err("must be a PNG, JPEG, GIF or WebP image"),
+    }
+}
+
+/// Splits a data URL into its media type, in lower case, and its base64; the error says what is wrong with it.
+pub(super) fn data_url(url: Cow<'_, str>) -> Result<(String, Cow<'_, str>), &'static str> {
     if !starts_with_ignoring_case(&url, "data:") {
         return Err("must be a data: URL or an http(s) URL");
     }
     let Some(comma) = memchr::memchr(b',', url.as_bytes()) else { return Err("is a data: URL without data") };
     let label = url["data:".len()..comma].to_ascii_lowercase();
     let Some(label) = label.strip_suffix(";base64") else { return Err("must be a base64 data: URL") };
-    let label = label.split(';').next().unwrap_or_default();
-    let known = |label: &str| MEDIA_TYPES.into_iter().find(|known| *known == label);
-    let Some(media_type) = sniffed(&url[comma + 1..]).or_else(|| known(label)) else {
-        return Err("must be a PNG, JPEG, GIF or WebP image");
-    };
+    let label = label.split(';').next().unwrap_or_default().to_owned();
     let base64 = match url {
         Cow::Borrowed(url) => Cow::Borrowed(&url[comma + 1..]),
         Cow::Owned(mut url) => Cow::Owned(url.split_off(comma + 1)),
     };
-    Ok(Image::Inline { media_type, base64 })
+    Ok((label, base64))
 }
 
 fn starts_with_ignoring_case(text: &str, prefix: &str) -> bool {
@@ -60,7 +71,7 @@ mod tests {
     const PNG: &str = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAAB";
 
     fn inline(url: &str) -> (&'static str, String) {
-        match image(url.into()).unwrap() {
+        match of_url(url.into()).unwrap() {
             Image::Inline { media_type, base64 } => (media_type, base64.into_owned()),
             Image::Url(url) => panic!("{url}"),
         }
@@ -89,7 +100,7 @@ mod tests {
     #[test]
     fn an_address_on_the_web_is_carried_as_it_is() {
         let url = "HTTPS://example.com/a.png?x=1";
-        assert_eq!(image(url.into()), Ok(Image::Url(url.into())));
+        assert_eq!(of_url(url.into()), Ok(Image::Url(url.into())));
     }
 
     #[test]
@@ -103,7 +114,7 @@ mod tests {
             "data:,",
             "\u{20ac}\u{20ac}\u{20ac}",
         ] {
-            assert!(image(url.into()).is_err(), "{url}");
+            assert!(of_url(url.into()).is_err(), "{url}");
         }
     }
 }

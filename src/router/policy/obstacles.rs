@@ -1,0 +1,73 @@
+//! Why nobody serves: what stood in the way of the accounts that were passed over.
+
+use std::sync::Arc;
+
+use crate::account::api::Snapshot;
+use crate::domain::fault::Reason;
+use crate::domain::model::ModelName;
+use crate::domain::time::Timestamp;
+use crate::router::api::{Acquire, NoAccount, Renewable};
+
+/// Accounts that are asked for a new grant when nobody has one; the first that gets one serves.
+const RENEWABLE_MAX: usize = 4;
+
+/// What was met on the way through the table.
+#[derive(Default)]
+pub(super) struct Obstacles<'a> {
+    pub(super) in_pool: bool,
+    pub(super) other_dialect: Option<ModelName>,
+    pub(super) tried: bool,
+    pub(super) busy: bool,
+    blocked: Option<(Timestamp, Reason)>,
+    renewable: Vec<&'a Arc<Snapshot>>,
+}
+
+impl<'a> Obstacles<'a> {
+    pub(super) fn blocked(&mut self, until: Timestamp, reason: Reason) {
+        self.blocked = Some(sooner(self.blocked, (until, reason)));
+    }
+
+    pub(super) fn without_grant(&mut self, account: &'a Arc<Snapshot>, now: Timestamp) {
+        // What the account published about itself is true until its next trial is due: then a request may bring it about.
+        let is_due = account.trouble.as_ref().is_some_and(|trouble| !trouble.holds(now));
+        if (account.renewable || is_due) && self.renewable.len() < RENEWABLE_MAX {
+            self.renewable.push(account);
+        }
+        match &account.trouble {
+            Some(trouble) => self.blocked(trouble.until, trouble.reason),
+            None => self.blocked(now, Reason::GrantMissing),
+        }
+    }
+
+    pub(super) fn answer(self, ask: &Acquire, now: Timestamp) -> NoAccount {
+        // A new grant is better than a place in the queue, unless it was waited for in vain.
+        let hopes_for_grant = !self.renewable.is_empty() && !ask.renewed_in_vain;
+        if let Some((until, reason)) = self.blocked.filter(|_| !self.busy || hopes_for_grant) {
+            let renewable = self.renewable.iter().filter_map(|account| {
+                let than = account.grant.as_ref().map(|grant| grant.generation).unwrap_or_default();
+                let renew = account.desk.as_ref()?.renew.clone();
+                Some(Renewable { account: account.id.clone(), than, renew })
+            });
+            let (until, renewable, busy) = (until.max(now), renewable.collect(), self.busy);
+            return NoAccount::Blocked { reason, until, renewable, busy };
+        }
+        match (self.in_pool, self.busy, self.tried, self.other_dialect) {
+            (false, ..) => NoAccount::Empty,
+            (true, true, ..) => NoAccount::Busy,
+            (true, false, true, _) => NoAccount::Exhausted,
+            (true, false, false, Some(model)) => NoAccount::OtherDialect { model },
+            (true, false, false, None) => NoAccount::NoModel,
+        }
+    }
+}
+
+/// Returns the earlier of two ends; at the same time, the one that is worth retrying soonest (429, then 503, then 402).
+pub(crate) fn sooner(one: Option<(Timestamp, Reason)>, other: (Timestamp, Reason)) -> (Timestamp, Reason) {
+    let rank = |reason: Reason| match reason {
+        Reason::ProviderThrottled | Reason::InstanceThrottled => 0,
+        Reason::QuotaExhausted => 2,
+        _ => 1,
+    };
+    let key = |(until, reason): (Timestamp, Reason)| (until, rank(reason));
+    one.filter(|one| key(*one) <= key(other)).unwrap_or(other)
+}
