@@ -26,7 +26,7 @@ const MODEL: &str = "claude-sonnet-4-6";
 const SHORT_LIFE_S: u64 = 2;
 const LONG_LIFE_S: u64 = 7_200;
 /// Longer than a restart and a few calls take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// Runs at the same time: most of their time goes by in waiting.
 const SIDE_BY_SIDE: usize = 16;
 
