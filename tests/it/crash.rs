@@ -28,7 +28,7 @@ const LONG_LIFE_S: u64 = 7_200;
 /// Longer than a restart and a few calls take on a busy machine.
 const PATIENCE: Duration = Duration::from_mins(1);
 /// Runs at the same time: most of their time goes by in waiting.
-const SIDE_BY_SIDE: usize = 16;
+const SIDE_BY_SIDE: usize = 32;
 
 /// What is under way when the server dies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
