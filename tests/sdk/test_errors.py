@@ -27,10 +27,20 @@ def chat_on_claude(stack, **options):
     return chat(stack, **({"model": CLAUDE} | options))
 
 
+def messages_on_gpt(stack, **options):
+    return messages(stack, **({"model": GPT} | options))
+
+
+def responses_on_claude(stack, **options):
+    return responses(stack, **({"model": CLAUDE} | options))
+
+
 # Each way in, its SDK, and the call at the gateway that it becomes.
 WAYS = [
     pytest.param(messages, anthropic, "messages", id="messages"),
     pytest.param(responses, openai, "responses", id="responses"),
+    pytest.param(messages_on_gpt, anthropic, "responses", id="messages-on-gpt"),
+    pytest.param(responses_on_claude, openai, "messages", id="responses-on-claude"),
     pytest.param(chat, openai, "chat_completions", id="chat"),
     pytest.param(chat_on_claude, openai, "messages", id="chat-on-claude"),
 ]
@@ -46,7 +56,7 @@ def test_a_wrong_client_key_is_an_authentication_error(shared, ask, sdk, call):
 
 @ways
 def test_an_unknown_model_is_not_found(shared, ask, sdk, call):
-    family = "gpt" if ask in (responses, chat) else "claude"
+    family = "claude" if call == "messages" else "gpt"
     with pytest.raises(sdk.NotFoundError) as raised:
         ask(shared, model=f"{family}-nobody-has-9")
     assert f"{family}-nobody-has-9" in str(raised.value)
