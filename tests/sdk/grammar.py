@@ -298,8 +298,11 @@ class Responses:
             self.failing, self.ended = True, "cut short"
             return
         if kind == "response.failed":
-            self.response(event, "failed")
-            need(event["response"]["error"]["code"] and event["response"]["error"]["message"], "a failure without words")
+            # duopool's own, where a stream broke off: it knows only the error then, not the whole response.
+            only(event, ["type", "sequence_number", "response"])
+            response = event["response"]
+            need(response["object"] == "response" and response["status"] == "failed", "no response that failed")
+            need(response["error"]["code"] and response["error"]["message"], "a failure without words")
             self.ended = "by error"
             return
         beginning = ["response.created", "response.in_progress"]
