@@ -212,10 +212,13 @@ impl Reply {
     }
 }
 
-/// Returns whether a text is the user's own: not what a client wraps as a reminder, nor what Claude Code says for the
-/// user after a stream that broke off.
+/// Beginnings of texts that somebody else than the user puts in the user's place: reminders, and the order to go on after a
+/// stream that broke off.
+const NOT_THE_USERS: [&str; 3] = ["<system-reminder>", "Your response above was cut off mid-stream.", "Continue."];
+
+/// Returns whether a text is the user's own, a new task.
 pub(crate) fn is_own(text: &str) -> bool {
-    !["<system-reminder>", "Your response above was cut off mid-stream."].iter().any(|start| text.starts_with(start))
+    !NOT_THE_USERS.iter().any(|start| text.starts_with(start))
 }
 
 /// Returns the tokens of a prompt with so many characters.
