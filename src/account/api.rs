@@ -60,6 +60,7 @@ pub(crate) enum Standing {
 
 /// An account as everybody else sees it: immutable, replaced as a whole.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, published together")]
 pub(crate) struct Snapshot {
     /// Which account.
     pub(crate) id: AccountId,

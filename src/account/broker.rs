@@ -171,6 +171,8 @@ impl Handler<Refill> for BrokerActor {
             !host.turns.is_idle()
         });
         let instances: Vec<_> = self.hosts.keys().cloned().collect();
-        instances.iter().for_each(|instance| self.give(instance, ctx));
+        for instance in &instances {
+            self.give(instance, ctx);
+        }
     }
 }

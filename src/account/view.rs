@@ -227,6 +227,7 @@ pub(crate) struct TestReport {
 
 /// What an account's health is judged by.
 #[derive(Clone, Copy, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, weighed in one place")]
 pub(crate) struct Signs<'a> {
     /// An operator lets it serve.
     pub(crate) enabled: bool,

@@ -104,7 +104,7 @@ pub(super) fn has_valid_escapes(mut text: &[u8]) -> bool {
 }
 
 /// Returns what follows the value that `text` begins with: a comma or a closing bracket, or nothing of what is cut off.
-fn skip_value(text: &[u8]) -> Option<&[u8]> {
+pub(super) fn skip_value(text: &[u8]) -> Option<&[u8]> {
     let mut depth = 0_usize;
     let mut rest = text;
     loop {
@@ -164,6 +164,25 @@ fn unicode_escape(text: &str) -> (char, &str) {
             (char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER), &after[6..])
         }
         _ => (char::from_u32(high).unwrap_or(char::REPLACEMENT_CHARACTER), after),
+    }
+}
+
+/// Hands the top-level members of a whole object to `on_member`: the key, and the text from the value on, of which it
+/// returns what follows the value. `None` where it does, and for what is no whole object.
+pub(super) fn walk<'a>(
+    object: &'a [u8],
+    mut on_member: impl FnMut(&'a [u8], &'a [u8]) -> Option<&'a [u8]>,
+) -> Option<()> {
+    let mut rest = object.trim_ascii_start().strip_prefix(b"{")?;
+    loop {
+        let (key, after) = split_string(rest.trim_ascii_start().strip_prefix(b"\"")?)?;
+        let value = after.trim_ascii_start().strip_prefix(b":")?.trim_ascii_start();
+        let (&end, after) = on_member(key, value)?.trim_ascii_start().split_first()?;
+        match end {
+            b',' => rest = after,
+            b'}' => return after.trim_ascii_start().is_empty().then_some(()),
+            _ => return None,
+        }
     }
 }
 

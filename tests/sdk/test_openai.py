@@ -124,6 +124,16 @@ def test_responses_calls_in_parallel_go_round(own, model, streamed):
         assert [block["tool_use_id"] for block in answered["content"]] == ids
 
 
+def test_responses_freeform_call_is_the_text_it_is(gpt, model):
+    tool = {"type": "custom", "name": "apply_patch", "description": "Edits files."}
+    asked = "Use the tool apply_patch for Paris"
+    with gpt.responses.stream(model=model, input=asked, tools=[tool], store=False) as stream:
+        final = stream.get_final_response()
+    call = final.output[-1]
+    assert (call.type, call.name) == ("custom_tool_call", "apply_patch")
+    assert call.input and not call.input.startswith("{")
+
+
 def test_responses_image_reaches_the_gateway(gpt, model, shared):
     content = [
         {"type": "input_text", "text": "What is this?"},

@@ -150,7 +150,7 @@ impl AccountActor {
         if let Some(begun_at) = record.exchange_begun_at {
             warn!(account.id = %record.id, "GitLab's answer to the renewal of the login of account `{}` at {begun_at} never arrived: it is tried once more", record.id);
         }
-        let credentials = Credentials::new(terms, doubt, now, &mut rng);
+        let credentials = Credentials::new(&terms, doubt, now, &mut rng);
         let state = State::new(credentials, (serial, grant), stored.memory, now, &mut rng);
         Self {
             office,

@@ -147,6 +147,7 @@ enum Kind {
 }
 
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "facts that are learnt, and forgotten, independently of each other")]
 struct Pair {
     expires_at: Timestamp,
     life: Duration,
@@ -169,7 +170,7 @@ struct Pair {
 
 impl Credentials {
     /// Starts with a login; `doubt` says that an exchange of this pair was begun whose end is not known.
-    pub(crate) fn new(terms: Terms, doubt: bool, now: Timestamp, rng: &mut impl Rng) -> Self {
+    pub(crate) fn new(terms: &Terms, doubt: bool, now: Timestamp, rng: &mut impl Rng) -> Self {
         let kind = match terms.login {
             Login::Token(ends) => Kind::Token(ends),
             Login::Pair { obtained_at, expires_at, refreshable } => {
@@ -313,7 +314,7 @@ impl Credentials {
         match end {
             Ended::Stored(terms) => {
                 let warned_at = self.warned_at;
-                *self = Self { warned_at, ..Self::new(terms, false, now, rng) };
+                *self = Self { warned_at, ..Self::new(&terms, false, now, rng) };
                 if let Kind::Pair(pair) = &mut self.kind
                     && refused
                 {

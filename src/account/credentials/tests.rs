@@ -30,7 +30,7 @@ fn generation(number: u64) -> Generation {
 
 /// A pair that was handed out at [`NOW`] and is good for two hours.
 fn pair(rng: &mut StdRng) -> Credentials {
-    Credentials::new(terms(1, NOW, 2 * HOUR, true), false, NOW, rng)
+    Credentials::new(&terms(1, NOW, 2 * HOUR, true), false, NOW, rng)
 }
 
 fn token(expires_on: &str) -> Credentials {
@@ -39,7 +39,7 @@ fn token(expires_on: &str) -> Credentials {
         scopes: Vec::new(),
         expires_on: Some(expires_on.to_owned()),
     };
-    Credentials::new(Terms::of(&credential, generation(1)), false, NOW, &mut StdRng::seed_from_u64(0))
+    Credentials::new(&Terms::of(&credential, generation(1)), false, NOW, &mut StdRng::seed_from_u64(0))
 }
 
 fn fault(reason: Reason) -> Fault {
@@ -86,7 +86,7 @@ fn a_pair_is_exchanged_ten_to_twenty_minutes_before_its_end_whether_or_not_it_is
 fn a_pair_that_lives_for_a_minute_is_not_exchanged_without_pause() {
     for seed in 0..SEEDS {
         let rng = &mut rng(seed);
-        let mut login = Credentials::new(terms(1, NOW, MINUTE, true), false, NOW, rng);
+        let mut login = Credentials::new(&terms(1, NOW, MINUTE, true), false, NOW, rng);
         let (mut now, mut exchanges) = (NOW, 0);
         while now < NOW + HOUR {
             if login.access(now) == Access::Renew || login.is_due(now) {
@@ -137,7 +137,7 @@ fn while_a_refresh_token_is_refused_its_access_token_is_used_to_its_end() {
 fn an_exchange_whose_answer_never_came_is_the_reason_that_is_shown_in_the_end() {
     let rng = &mut rng(0);
     // It was cut off by a crash, which the note on disk tells; or the connection broke.
-    let mut after_crash = Credentials::new(terms(1, NOW, 2 * HOUR, true), true, NOW, rng);
+    let mut after_crash = Credentials::new(&terms(1, NOW, 2 * HOUR, true), true, NOW, rng);
     assert!(after_crash.is_due(NOW), "it is found out at once");
     refuse_to_the_end(&mut after_crash, NOW, rng);
     let mut broken = pair(rng);
@@ -182,7 +182,7 @@ fn a_token_that_was_refused_stays_so_when_its_exchange_fails() {
 #[test]
 fn a_pair_without_refresh_token_is_used_to_its_end_and_then_needs_a_login() {
     let rng = &mut rng(0);
-    let mut login = Credentials::new(terms(1, NOW, 2 * HOUR, false), false, NOW, rng);
+    let mut login = Credentials::new(&terms(1, NOW, 2 * HOUR, false), false, NOW, rng);
     assert!(!login.lapse(NOW + HOUR));
     assert_eq!(login.ends_soon(NOW), Some(NOW + 2 * HOUR));
     let end = NOW + 2 * HOUR;
@@ -251,10 +251,10 @@ fn what_was_learnt_of_a_pair_outlives_a_restart_and_not_the_pair() {
     let now = refuse_to_the_end(&mut login, NOW + 2 * HOUR, rng);
     let bytes = serde_json::to_vec(&login.memory()).unwrap();
     let memory = || serde_json::from_slice::<Remembered>(&bytes).unwrap();
-    let again = Credentials::new(terms(1, NOW, 2 * HOUR, true), false, now, rng).with_memory(memory(), now);
+    let again = Credentials::new(&terms(1, NOW, 2 * HOUR, true), false, now, rng).with_memory(memory(), now);
     assert!(again.needs_login());
     assert_eq!(again.trouble(), login.trouble());
-    let other = Credentials::new(terms(2, now, 2 * HOUR, true), false, now, rng).with_memory(memory(), now);
+    let other = Credentials::new(&terms(2, now, 2 * HOUR, true), false, now, rng).with_memory(memory(), now);
     assert!(!other.needs_login() && other.trouble().is_none());
 }
 

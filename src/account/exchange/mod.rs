@@ -93,7 +93,9 @@ impl Attempt {
                 (Stage::Asking, Order::Ask)
             }
             (Stage::Noting, Heard::NotNoted) => (Stage::Over, Order::End(Ended::Refused(unstored()))),
-            (Stage::Asking, Heard::Issued(pair)) => (Stage::Keeping(pair.clone()), Order::Keep(pair)),
+            (Stage::Asking, Heard::Issued(pair)) | (Stage::Keeping(pair), Heard::Again) => {
+                (Stage::Keeping(pair.clone()), Order::Keep(pair))
+            }
             // An outcome that is not known keeps its note; an older note is of an outcome that never will be.
             (Stage::Asking, Heard::NotIssued(end)) if !self.noted || matches!(end, Ended::Unknown(_)) => {
                 (Stage::Over, Order::End(end))
@@ -106,7 +108,6 @@ impl Attempt {
                 self.unkept = Some(block.clone());
                 (Stage::Keeping(pair), Order::TryLater(block))
             }
-            (Stage::Keeping(pair), Heard::Again) => (Stage::Keeping(pair.clone()), Order::Keep(pair)),
             (stage, _) => {
                 self.stage = stage;
                 return None;

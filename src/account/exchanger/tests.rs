@@ -6,7 +6,7 @@ use crate::account::turns::Urgency;
 use crate::domain::fault::Reason;
 use crate::domain::secret::Secret;
 use crate::domain::time::TestClock;
-use crate::gitlab::upstream::tests::raw_server::{Peer, RawServer, in_time};
+use crate::gitlab::upstream::tests::raw_server::{Peer, RawServer, give_way, in_time};
 use crate::gitlab::upstream::tests::upstream;
 use crate::store::failing_store::{FailingStore, Switch};
 use crate::store::{AccountRecord, DeleteAccount, Load, PutAccount};
@@ -29,7 +29,7 @@ impl Handler<Turn> for Desk {
     type Result = ();
 
     fn handle(&mut self, Turn(turn): Turn, _: &mut Context<Self>) {
-        self.turns.unbounded_send(turn.ok().expect("a turn")).expect("somebody listens");
+        self.turns.unbounded_send(turn.unwrap_or_else(|block| panic!("no turn: {block:?}"))).expect("somebody listens");
     }
 }
 
@@ -174,6 +174,10 @@ async fn a_pair_that_the_disk_refuses_is_kept_in_memory_until_it_takes_it_and_th
     assert_eq!(block.reason, Reason::StoreFailed);
     let mut finish = Box::pin(bench.exchanger.send(Finish));
     assert!(futures::poll!(&mut finish).is_pending());
+    for _ in 0..100 {
+        give_way().await;
+    }
+    assert!(futures::poll!(&mut finish).is_pending(), "the pair would be lost with the process");
     assert_eq!(token_of(&bench.stored().await[0]), "access-1");
     bench.disk.mend();
     // More failures may have been under way.

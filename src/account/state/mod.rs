@@ -207,10 +207,10 @@ impl State {
             Event::MintFailed(by, fault) => {
                 self.ended(by, Voice::Minting, now, |state| state.mint_failed(&fault, now, rng))
             }
-            Event::Unsaved(of, block) => self.unsaved(of, block),
+            Event::Unsaved(of, block) => self.unsaved(of, &block),
             Event::Exchanged(of, end) => self.ended(of, Voice::Exchanging, now, |state| state.exchanged(end, now, rng)),
-            Event::LoggedIn(terms, grant) => self.logged_in(terms, Ok(grant), now, rng),
-            Event::LoggedInWithoutGrant(terms, fault) => self.logged_in(terms, Err(fault), now, rng),
+            Event::LoggedIn(terms, grant) => self.logged_in(&terms, Ok(grant), now, rng),
+            Event::LoggedInWithoutGrant(terms, fault) => self.logged_in(&terms, Err(fault), now, rng),
             Event::Succeeded(model) => self.succeeded(&model),
             Event::Failed { generation, model, fault } => self.failed(generation, model, &fault, now, rng),
             Event::Discovered(by) => self.discovered(by),
@@ -383,14 +383,14 @@ impl State {
         vec![Effect::Publish, Effect::Answer(Err(block))]
     }
 
-    fn unsaved(&mut self, of: Generation, block: Block) -> Vec<Effect> {
+    fn unsaved(&mut self, of: Generation, block: &Block) -> Vec<Effect> {
         if of != self.credentials.generation() || self.voice != Voice::Exchanging {
             return Vec::new();
         }
         self.credentials.unsaved(block.clone());
         // That may last: nobody waits for a disk.
         let mut effects = vec![Effect::Publish];
-        effects.extend(self.give_up(&block));
+        effects.extend(self.give_up(block));
         effects
     }
 
@@ -405,7 +405,7 @@ impl State {
 
     fn logged_in(
         &mut self,
-        terms: Terms,
+        terms: &Terms,
         grant: Result<Arc<Grant>, Fault>,
         now: Timestamp,
         rng: &mut impl Rng,

@@ -21,7 +21,7 @@ pub(super) fn terms_of(number: u64, at: Timestamp) -> Terms {
 
 /// An account with pair 1, of [`NOW`], that minted grant 1.
 fn oauth(rng: &mut StdRng) -> State {
-    let credentials = Credentials::new(terms_of(1, NOW), false, NOW, rng);
+    let credentials = Credentials::new(&terms_of(1, NOW), false, NOW, rng);
     let mut state = State::new(credentials, (Generation::default(), None), Memory::default(), NOW, rng);
     assert_eq!(act(&mut state, Event::Tick, NOW, rng), [Effect::Mint, Effect::Publish]);
     act(&mut state, Event::Minted(generation(1), grant(1, NOW + HOUR)), NOW, rng);
@@ -168,6 +168,22 @@ fn the_end_of_a_call_with_an_older_login_changes_nothing() {
 }
 
 #[test]
+fn a_late_refusal_of_an_older_login_does_not_end_a_mint_with_the_new_one() {
+    let rng = &mut rng(0);
+    let mut state = oauth(rng);
+    act(&mut state, Event::RenewalWanted(None), NOW + MINUTE, rng);
+    act(&mut state, Event::LoggedIn(terms_of(3, NOW + MINUTE), grant(2, NOW + HOUR)), NOW + MINUTE, rng);
+    let now = NOW + 2 * MINUTE;
+    assert!(act(&mut state, Event::RenewalWanted(None), now, rng).contains(&Effect::Mint));
+    for late in [Event::MintFailed(generation(1), unauthorized()), Event::Minted(generation(1), grant(9, NOW + HOUR))] {
+        assert_eq!(state.step(late, now, rng), []);
+        assert!(state.is_minting());
+    }
+    act(&mut state, Event::Minted(generation(3), grant(3, now + HOUR)), now, rng);
+    assert_eq!(state.grant().unwrap().generation, generation(3));
+}
+
+#[test]
 fn a_new_login_repairs_an_account_that_needs_one() {
     let rng = &mut rng(0);
     let mut state = oauth(rng);
@@ -228,7 +244,7 @@ fn a_mint_counts_when_its_turn_comes_and_also_after_a_restart() {
     let bytes = serde_json::to_vec(&state.memory()).unwrap();
     let memory = || serde_json::from_slice(&bytes).unwrap();
     for now in [NOW + MINUTE, NOW - HOUR] {
-        let credentials = Credentials::new(terms(), false, now, rng);
+        let credentials = Credentials::new(&terms(), false, now, rng);
         let mut again = State::new(credentials, (Generation::default(), None), memory(), now, rng);
         assert!(!act(&mut again, Event::RenewalWanted(None), now, rng).contains(&Effect::Mint), "{now}");
         assert!(act(&mut again, Event::RenewalWanted(None), now + 5 * MINUTE, rng).contains(&Effect::Mint), "{now}");

@@ -55,7 +55,7 @@ fn terms() -> Terms {
 }
 
 fn start(serial: Generation, stored: Option<Arc<Grant>>, now: Timestamp, rng: &mut StdRng) -> State {
-    State::new(Credentials::new(terms(), false, now, rng), (serial, stored), Memory::default(), now, rng)
+    State::new(Credentials::new(&terms(), false, now, rng), (serial, stored), Memory::default(), now, rng)
 }
 
 /// Lets `event` happen, and gives the account its turn as soon as it asks for one. What is only remembered is left out.

@@ -49,6 +49,7 @@ enum Work {
     Forget,
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "each says of one thing whether it is under way")]
 struct World {
     seed: u64,
     rng: StdRng,
@@ -334,7 +335,7 @@ impl World {
             4 => gitlab.down_until = real + minutes,
             5 => gitlab.throttled_until = real + minutes,
             6 => self.disk.full_until = real + minutes,
-            7 if self.seed % 4 == 0 => gitlab.revoked = self.rng.random_bool(0.2) || gitlab.revoked,
+            7 if self.seed.is_multiple_of(4) => gitlab.revoked = self.rng.random_bool(0.2) || gitlab.revoked,
             _ => {}
         }
     }
@@ -399,7 +400,7 @@ impl World {
 
 fn started(disk: &Disk, now: Timestamp, rng: &mut StdRng) -> State {
     let terms = terms_of(disk.number, disk.obtained_at);
-    let credentials = Credentials::new(terms, disk.begun_at.is_some(), now, rng);
+    let credentials = Credentials::new(&terms, disk.begun_at.is_some(), now, rng);
     let serial = disk.grant.as_ref().map(|grant| grant.generation).unwrap_or_default();
     State::new(credentials, (serial, disk.grant.clone()), disk.memory.clone(), now, rng)
 }

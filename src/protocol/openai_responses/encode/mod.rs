@@ -57,7 +57,10 @@ pub fn write_request(conversation: &Conversation<'_>, target: &Target<'_>, names
     let tools = conversation.tools.iter().filter(once).map(|tool| self::tool(tool, names, &mut unmet));
     let tools: Vec<_> = tools.collect();
     let tool_choice = conversation.tool_choice.as_ref().filter(|_| !tools.is_empty());
-    let thinks = target.thinking.is_some();
+    // A client that neither asked for thinking nor goes on after a call has no use for what it cannot read.
+    let asks_to_think =
+        settings.effort.is_some_and(|effort| effort != Effort::None) || settings.show_reasoning.is_some();
+    let thinks = target.thinking.is_some() && (asks_to_think || !conversation.tools.is_empty());
     let reasoning = reasoning(settings, target, &mut unmet);
     let (temperature, top_p) = sampling(settings, target, &mut unmet);
     for (is_lost, what) in [(settings.top_k.is_some(), Unmet::TopK), (!settings.stop.is_empty(), Unmet::Stop)] {

@@ -112,7 +112,7 @@ pub(super) struct OfItem<'a> {
 }
 
 /// Data of an event inside of an item: something more, or something whole.
-#[derive(Deserialize)]
+#[derive(Debug, Default, PartialEq, Deserialize)]
 pub(super) struct Inside<'a> {
     pub(super) output_index: u64,
     #[serde(default)]

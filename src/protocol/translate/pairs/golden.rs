@@ -74,6 +74,11 @@ fn content_of_responses() -> Vec<Case> {
             ),
         ),
         ("audio", part(json!({ "type": "input_audio", "input_audio": { "data": "x", "format": "wav" } }))),
+    ]
+}
+
+fn history_of_responses() -> Vec<Case> {
+    vec![
         (
             "refusal in history",
             json!({ "input": [user("Hi"), { "type": "message", "role": "assistant", "content": [{ "type": "refusal", "refusal": "No." }] }, user("go")] }),
@@ -194,10 +199,9 @@ fn tools_of_responses() -> Vec<Case> {
     ]
 }
 
-fn requests_of_messages() -> Vec<Case> {
-    let tool = json!({ "name": "run", "description": "Does it.", "input_schema": { "$schema": "x", "type": "object" }, "defer_loading": true });
+fn content_of_messages() -> Vec<Case> {
     let block = |block: Value| json!({ "messages": [{ "role": "user", "content": [block] }] });
-    let mut cases = vec![
+    vec![
         ("plain text", json!({})),
         (
             "system",
@@ -236,6 +240,12 @@ fn requests_of_messages() -> Vec<Case> {
                 json!({ "type": "document", "title": "notes", "source": { "type": "text", "media_type": "text/plain", "data": "hello" }, "citations": { "enabled": true } }),
             ),
         ),
+    ]
+}
+
+fn tools_of_messages() -> Vec<Case> {
+    let tool = json!({ "name": "run", "description": "Does it.", "input_schema": { "$schema": "x", "type": "object" }, "defer_loading": true });
+    vec![
         (
             "calls and results",
             json!({ "messages": [user("go"), { "role": "assistant", "content": [{ "type": "text", "text": "Doing." }, { "type": "tool_use", "id": "t1", "name": "run", "input": { "a": 1 }, "caller": { "type": "direct" } }, { "type": "tool_use", "id": "t2", "name": "run", "input": {} }] }, { "role": "user", "content": [{ "type": "tool_result", "tool_use_id": "t2", "is_error": true, "content": [{ "type": "text", "text": "no" }, { "type": "text", "text": "way" }] }, { "type": "tool_result", "tool_use_id": "t1" }, { "type": "text", "text": "go on" }] }], "tools": [tool] }),
@@ -256,6 +266,11 @@ fn requests_of_messages() -> Vec<Case> {
             "web search",
             json!({ "tools": [{ "type": "web_search_20250305", "name": "web_search", "max_uses": 8, "allowed_domains": ["a.example"], "user_location": { "type": "approximate", "city": "Oslo" } }], "tool_choice": { "type": "tool", "name": "web_search" }, "thinking": { "type": "disabled" }, "temperature": 1 }),
         ),
+    ]
+}
+
+fn settings_of_messages() -> Vec<Case> {
+    let mut cases = vec![
         (
             "schema of the answer",
             json!({ "output_config": { "format": { "type": "json_schema", "schema": { "type": "object", "properties": { "a": { "type": "string" } }, "required": ["a"], "additionalProperties": false } } } }),
@@ -286,13 +301,16 @@ fn requests_of_messages() -> Vec<Case> {
 #[test]
 fn requests_of_responses_become_requests_of_messages() {
     insta::assert_snapshot!("responses_content", table(Translation::ResponsesToMessages, content_of_responses()));
+    insta::assert_snapshot!("responses_history", table(Translation::ResponsesToMessages, history_of_responses()));
     insta::assert_snapshot!("responses_settings", table(Translation::ResponsesToMessages, settings_of_responses()));
     insta::assert_snapshot!("responses_tools", table(Translation::ResponsesToMessages, tools_of_responses()));
 }
 
 #[test]
-fn requests_of_messages_become_requests_of_responses() {
-    insta::assert_snapshot!("messages_requests", table(Translation::MessagesToResponses, requests_of_messages()));
+fn content_of_messages_become_requests_of_responses() {
+    insta::assert_snapshot!("messages_content", table(Translation::MessagesToResponses, content_of_messages()));
+    insta::assert_snapshot!("messages_tools", table(Translation::MessagesToResponses, tools_of_messages()));
+    insta::assert_snapshot!("messages_settings", table(Translation::MessagesToResponses, settings_of_messages()));
 }
 
 #[test]
