@@ -2,7 +2,7 @@
 //!
 //! Both vendors refuse a conversation in which a call has no result or a result no call, and Messages also one whose
 //! results do not follow their calls at once. Clients send such histories after an interruption, a cut or a bug of their
-//! own, and would stay stuck with them. Nothing is invented but a note that a result is missing.
+//! own, and would stay stuck with them. Nothing is invented but a note that a result is missing, and the word to go on.
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
@@ -14,6 +14,9 @@ const MISSING: &str = "no result (interrupted)";
 
 /// What is said before a result without a call.
 const ORPHAN: &str = "Result of a tool call that is not part of this conversation:";
+
+/// What the user says where the model is to go on after its own last words.
+const GO_ON: &str = "Continue.";
 
 /// Repairs a conversation: the results of every turn's calls stand in a user's turn right behind it, in the order of the
 /// calls and each once; what stood between moves behind them. A result without a call becomes text; of several results of
@@ -31,6 +34,20 @@ pub fn repair(conversation: &mut Conversation<'_>) {
             let blocks = calls.into_iter().map(|call| Block::Result(found.result(call))).collect();
             conversation.turns.push(Turn { role: Role::User, blocks });
         }
+    }
+}
+
+/// Makes a conversation end with somebody else than the model, which the newer Claude models insist on. Codex sends what it
+/// has of a stream that broke off and expects a new answer, as OpenAI gives one. Reasoning that led to nothing goes: no
+/// Claude model takes it at the end. Source: the API's errors "This model does not support assistant message prefill" and
+/// "The final block in an assistant message cannot be `thinking`".
+pub fn end_with_user(conversation: &mut Conversation<'_>) {
+    let Some(last) = conversation.turns.last_mut().filter(|turn| turn.role == Role::Assistant) else { return };
+    while last.blocks.pop_if(|block| matches!(block, Block::Reasoning(_))).is_some() {}
+    if last.blocks.is_empty() {
+        conversation.turns.pop();
+    } else {
+        conversation.turns.push(Turn { role: Role::User, blocks: vec![Block::Text(GO_ON.into())] });
     }
 }
 
@@ -121,7 +138,7 @@ impl<'a> Found<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::canonical::{Call, CallKind};
+    use crate::protocol::canonical::{Call, CallKind, Reasoning};
 
     fn text(text: &str) -> Block<'_> {
         Block::Text(text.into())
@@ -260,6 +277,22 @@ mod tests {
                 "User: result 1_3=y"
             ]
         );
+    }
+
+    #[test]
+    fn the_model_never_has_the_last_word() {
+        let ended = |turns| {
+            let mut conversation = Conversation { turns, ..Conversation::default() };
+            end_with_user(&mut conversation);
+            repaired(conversation.turns)
+        };
+        let thought = || Block::Reasoning(Reasoning { text: "hm".into(), proof: None });
+        let asked = || user(vec![text("go")]);
+        assert_eq!(ended(vec![asked(), assistant(vec![thought(), thought()])]), ["User: 'go'"]);
+        let said = vec![asked(), assistant(vec![text("well"), thought()])];
+        assert_eq!(ended(said), ["User: 'go'", "Assistant: 'well'", "User: 'Continue.'"]);
+        assert_eq!(ended(vec![assistant(vec![text("well")]), asked()]), ["Assistant: 'well'", "User: 'go'"]);
+        assert!(ended(Vec::new()).is_empty());
     }
 
     #[test]

@@ -50,6 +50,8 @@ pub(crate) struct Ask {
     pub(crate) prompt: String,
     /// What a tool answered, if the conversation waits for the model since then.
     pub(crate) result: Option<String>,
+    /// How many results of tools the conversation holds since the user's last text.
+    pub(crate) results: usize,
     pub(crate) tools: Vec<Tool>,
     pub(crate) choice: Choice,
     pub(crate) thinks: bool,
@@ -137,13 +139,21 @@ impl Ask {
         match &self.choice {
             Choice::None => None,
             Choice::Named(name) => named(name),
-            Choice::Auto if self.result.is_some() || !self.wants_tool() => None,
-            Choice::Auto | Choice::Required => self.mentioned().or(self.tools.first()),
+            Choice::Auto if self.result.is_some() => self.next_step(),
+            Choice::Auto if !self.wants_tool() => None,
+            Choice::Auto | Choice::Required => self.next_step().or(self.mentioned()).or(self.tools.first()),
         }
     }
 
     fn mentioned(&self) -> Option<&Tool> {
         self.tools.iter().find(|tool| words(&self.prompt).any(|word| word == tool.name))
+    }
+
+    /// Returns the tool whose turn it is where the prompt names several: "the tool read, then the tool write".
+    fn next_step(&self) -> Option<&Tool> {
+        let words: Vec<&str> = words(&self.prompt).filter(|word| !word.is_empty()).collect();
+        let named = words.windows(2).filter(|pair| pair[0].eq_ignore_ascii_case("tool")).map(|pair| pair[1]);
+        named.filter_map(|name| self.tools.iter().find(|tool| tool.name == name)).nth(self.results)
     }
 
     fn wants_tool(&self) -> bool {
@@ -200,6 +210,15 @@ impl Reply {
         }
         id
     }
+}
+
+/// Beginnings of texts that somebody else than the user puts in the user's place: reminders, and the order to go on after a
+/// stream that broke off.
+const NOT_THE_USERS: [&str; 3] = ["<system-reminder>", "Your response above was cut off mid-stream.", "Continue."];
+
+/// Returns whether a text is the user's own, a new task.
+pub(crate) fn is_own(text: &str) -> bool {
+    !NOT_THE_USERS.iter().any(|start| text.starts_with(start))
 }
 
 /// Returns the tokens of a prompt with so many characters.

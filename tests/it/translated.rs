@@ -142,6 +142,24 @@ async fn thinking_and_calls_go_round_and_come_back_as_the_model_gave_them() {
     assert_eq!(sent["input"][1]["type"], "reasoning", "{sent}");
 }
 
+/// Codex sends so what it has of an answer that broke off.
+#[actix::test]
+async fn an_answer_that_broke_off_is_gone_on_with() {
+    for model in [SONNET, NEW_SONNET, "claude-haiku-4-5-20251001"] {
+        let app = TestApp::with_accounts(&["ada"]).await;
+        let body = with(&tool_request(RESPONSES, model), &json!({ "tools": [] }));
+        let first = app.ask(RESPONSES, &body).await.json();
+        let output = first["output"].as_array().expect("output");
+        assert_eq!(output.len(), 2, "{first}");
+        for kept in 1..=2 {
+            let mut input = body["input"].as_array().expect("items").clone();
+            input.extend(output.iter().take(kept).cloned());
+            let answer = app.ask(RESPONSES, &with(&body, &json!({ "input": input }))).await;
+            assert_eq!(answer.status, 200, "{model} {kept}: {}", answer.text());
+        }
+    }
+}
+
 #[actix::test]
 async fn thinking_survives_a_restart_of_duopool() {
     let mut app = TestApp::with_accounts(&["ada"]).await;

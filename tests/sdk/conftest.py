@@ -16,6 +16,7 @@ from pathlib import Path
 import anthropic
 import openai
 import pytest
+import upstream
 
 REPO = Path(__file__).resolve().parents[2]
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR") or "target")
@@ -24,6 +25,8 @@ ADMIN_KEY = "sdk-admin-key-0123456789"
 CLIENT_KEY = "sdk-client-key-0123456789"
 CLAUDE = "claude-sonnet-4-5-20250929"
 GPT = "gpt-5.5-2026-04-23"
+# The call at the gateway that a request for this model becomes, whichever of Messages and Responses it came by.
+UPSTREAM = {CLAUDE: "messages", GPT: "responses"}
 # A picture of one pixel.
 PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 # Longest wait for a server to end, and for an answer to one call, in seconds.
@@ -89,6 +92,13 @@ class Stack:
         """Has the gateway answer calls of this kind so."""
         self.rule(call, {"kind": "answer", "status": status, "body": json.dumps(body)})
 
+    def calls_two_tools(self, model, streamed):
+        """Has the model answer once with two calls, as a stream or whole."""
+        say = {CLAUDE: upstream.messages, GPT: upstream.responses}[model]
+        kind = "text/event-stream" if streamed else "application/json"
+        effect = {"kind": "answer", "status": 200, "body": say(model)[streamed], "content_type": kind}
+        self.rule(UPSTREAM[model], effect, times=1)
+
     def out_of_credit(self, *names):
         for name in names:
             http("PATCH", f"{self.control}/accounts/{name}", {"credit": "exhausted"})
@@ -134,6 +144,11 @@ def strict(request):
     return request.param
 
 
+@pytest.fixture(params=[CLAUDE, GPT])
+def model(request):
+    return request.param
+
+
 @pytest.fixture
 def claude(shared, strict):
     return shared.anthropic(_strict_response_validation=strict)
@@ -142,6 +157,12 @@ def claude(shared, strict):
 @pytest.fixture
 def gpt(shared, strict):
     return shared.openai(_strict_response_validation=strict)
+
+
+def raw(stream):
+    """Returns the bytes of a stream that `with_streaming_response.create` opens."""
+    with stream as answer:
+        return b"".join(answer.iter_bytes())
 
 
 @pytest.fixture(autouse=True)

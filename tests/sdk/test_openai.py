@@ -1,9 +1,11 @@
-"""The OpenAI SDK: Responses and Chat Completions, on GPT models and on Claude."""
+"""The OpenAI SDK: Responses and Chat Completions, both on GPT models and on Claude models."""
 
 import json
 
+import grammar
 import pytest
-from conftest import CLAUDE, GPT, PNG
+from conftest import CLAUDE, GPT, PNG, UPSTREAM, raw
+from pydantic import BaseModel
 
 HELLO = [{"role": "user", "content": "Say hello"}]
 IMAGE = f"data:image/png;base64,{PNG}"
@@ -17,15 +19,20 @@ WEATHER = {"type": "function", "name": "weather", "parameters": CITY, "strict": 
 CHAT_WEATHER = {"type": "function", "function": {"name": "weather", "parameters": CITY}}
 
 
-@pytest.fixture(params=[GPT, CLAUDE])
-def model(request):
-    return request.param
+ASKED = {"role": "user", "content": "Use the tool weather for Paris"}
+REASONING = {"include": ["reasoning.encrypted_content"], "reasoning": {"effort": "medium", "summary": "auto"}}
+
+
+class Person(BaseModel):
+    name: str
+    age: int
 
 
 def test_responses_text(gpt, model):
     response = gpt.responses.create(model=model, input="Say hello", store=False)
     assert response.output_text.startswith(f"This is {model}, simulated.")
-    assert response.status == "completed"
+    assert (response.status, response.model) == ("completed", model)
+    assert response.usage.total_tokens == response.usage.input_tokens + response.usage.output_tokens
     assert response.usage.output_tokens > 0
 
 
@@ -36,50 +43,85 @@ def test_responses_stream_has_the_same_content_as_the_whole(gpt, model):
         final = stream.get_final_response()
     assert len(pieces) > 3
     assert "".join(pieces) == final.output_text == whole.output_text
+    assert final.usage.output_tokens == whole.usage.output_tokens
 
 
-def test_responses_events_are_numbered_and_end_with_completion(gpt, model):
-    events = list(gpt.responses.create(model=model, input="Say hello", store=False, stream=True))
-    assert [event.sequence_number for event in events] == list(range(len(events)))
-    assert (events[0].type, events[-1].type) == ("response.created", "response.completed")
+@pytest.mark.parametrize("more", [{}, REASONING, {"max_output_tokens": 16}], ids=["plain", "reasoning", "limit"])
+@pytest.mark.parametrize("asked", ["Say hello", ASKED["content"]], ids=["text", "tool"])
+def test_responses_stream_keeps_to_the_grammar(gpt, model, asked, more):
+    options = {"model": model, "input": asked, "tools": [WEATHER], "store": False, "stream": True} | more
+    events, ended = grammar.responses(raw(gpt.responses.with_streaming_response.create(**options)))
+    assert ended == "properly"
+    kinds = [event["item"]["type"] for event in events if event["type"] == "response.output_item.done"]
+    assert ("function_call" in kinds) == (asked != "Say hello")
+    assert "reasoning" in kinds or more != REASONING
+    cut = "max_output_tokens" in more and asked == "Say hello"
+    assert events[-1]["type"] == ("response.incomplete" if cut else "response.completed")
 
 
-def test_responses_tool_call_goes_round_with_its_reasoning(gpt, model):
-    options = {
-        "model": model,
-        "tools": [WEATHER],
-        "store": False,
-        "include": ["reasoning.encrypted_content"],
-        "reasoning": {"effort": "medium", "summary": "auto"},
-    }
-    asked = {"role": "user", "content": "Use the tool weather for Paris"}
-    first = gpt.responses.create(input=[asked], **options)
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+def test_responses_tool_call_goes_round_with_its_reasoning(gpt, model, shared, streamed):
+    """Either simulated provider refuses reasoning that is not its own, letter by letter."""
+    options = {"model": model, "tools": [WEATHER], "store": False} | REASONING
+    if streamed:
+        with gpt.responses.stream(input=[ASKED], **options) as stream:
+            first = stream.get_final_response()
+    else:
+        first = gpt.responses.create(input=[ASKED], **options)
     kinds = [item.type for item in first.output]
     assert kinds[0] == "reasoning" and kinds[-1] == "function_call"
     assert first.output[0].encrypted_content
     call = first.output[-1]
     assert "Paris" in json.loads(call.arguments)["city"]
     result = {"type": "function_call_output", "call_id": call.call_id, "output": "22 degrees"}
-    second = gpt.responses.create(input=[asked, *first.output, result], **options)
+    # The helper's items know more than the API takes.
+    sent_back = [item.to_dict() for item in first.output]
+    for item in sent_back:
+        item.pop("parsed_arguments", None)
+        for part in item.get("content") or []:
+            part.pop("parsed", None)
+    second = gpt.responses.create(input=[ASKED, *sent_back, result], **options)
     assert "22 degrees" in second.output_text
-    # Claude of this age does not tell how much of its answer was thinking.
-    assert second.usage.output_tokens_details.reasoning_tokens > 0 or model == CLAUDE
+    sent = shared.received(UPSTREAM[model])[-1]["body"]
+    if model == GPT:
+        assert sent["input"][1]["encrypted_content"] == first.output[0].encrypted_content
+        assert second.usage.output_tokens_details.reasoning_tokens > 0
+    else:
+        assert sent["messages"][1]["content"][0]["type"] == "thinking"
+        assert sent["messages"][1]["content"][0]["signature"]
 
 
 def test_responses_streamed_tool_call_adds_up(gpt, model):
-    asked = "Use the tool weather for Paris"
-    with gpt.responses.stream(model=model, input=asked, tools=[WEATHER], store=False) as stream:
+    with gpt.responses.stream(model=model, input=[ASKED], tools=[WEATHER], store=False) as stream:
         final = stream.get_final_response()
     assert "Paris" in json.loads(final.output[-1].arguments)["city"]
 
 
-def test_responses_image_reaches_the_gateway_as_it_is(gpt, shared):
-    content = [
-        {"type": "input_text", "text": "What is this?"},
-        {"type": "input_image", "image_url": IMAGE, "detail": "low"},
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+def test_responses_calls_in_parallel_go_round(own, model, streamed):
+    client = own.openai(_strict_response_validation=True)
+    options = {"model": model, "tools": [WEATHER], "store": False}
+    if streamed:
+        own.calls_two_tools(model, streamed)
+        body = raw(client.responses.with_streaming_response.create(input=[ASKED], stream=True, **options))
+        events, ended = grammar.responses(body)
+        assert ended == "properly"
+        calls = events[-1]["response"]["output"]
+    else:
+        own.calls_two_tools(model, streamed)
+        calls = [item.to_dict() for item in client.responses.create(input=[ASKED], **options).output]
+    assert [json.loads(call["arguments"])["city"] for call in calls] == ["Paris", "Oslo"]
+    ids = [call["call_id"] for call in calls]
+    results = [
+        {"type": "function_call_output", "call_id": call_id, "output": output}
+        for call_id, output in zip(ids, ("22 degrees", "error: no such city"))
     ]
-    gpt.responses.create(model=GPT, input=[{"role": "user", "content": content}], store=False)
-    assert shared.received("responses")[-1]["body"]["input"][0]["content"] == content
+    second = client.responses.create(input=[ASKED, *calls, *results], **options)
+    assert "no such city" in second.output_text
+    if model == CLAUDE:
+        [_, said, answered] = own.received("messages")[-1]["body"]["messages"]
+        assert [block["id"] for block in said["content"]] == ids
+        assert [block["tool_use_id"] for block in answered["content"]] == ids
 
 
 def test_responses_freeform_call_is_the_text_it_is(gpt, model):
@@ -90,6 +132,28 @@ def test_responses_freeform_call_is_the_text_it_is(gpt, model):
     call = final.output[-1]
     assert (call.type, call.name) == ("custom_tool_call", "apply_patch")
     assert call.input and not call.input.startswith("{")
+
+
+def test_responses_image_reaches_the_gateway(gpt, model, shared):
+    content = [
+        {"type": "input_text", "text": "What is this?"},
+        {"type": "input_image", "image_url": IMAGE, "detail": "low"},
+    ]
+    gpt.responses.create(model=model, input=[{"role": "user", "content": content}], store=False)
+    sent = shared.received(UPSTREAM[model])[-1]["body"]
+    if model == GPT:
+        assert sent["input"][0]["content"] == content
+        return
+    [_, image] = sent["messages"][0]["content"]
+    source = {"type": "base64", "media_type": "image/png", "data": PNG}
+    assert (image["type"], image["source"]) == ("image", source)
+
+
+def test_responses_structured_answer_has_its_form(gpt, model):
+    response = gpt.responses.parse(model=model, input="Who is Ada?", text_format=Person, store=False)
+    assert isinstance(response.output_parsed, Person)
+    with gpt.responses.stream(model=model, input="Who is Ada?", text_format=Person, store=False) as stream:
+        assert isinstance(stream.get_final_response().output_parsed, Person)
 
 
 def test_chat_text(gpt, model):

@@ -84,6 +84,9 @@ impl Translation {
         let Read { mut conversation, mut dropped, include_usage, asked, path } = self.read_request(body)?;
         reasoning::open(&mut conversation, sealer);
         repair::repair(&mut conversation);
+        if self == Self::ResponsesToMessages {
+            repair::end_with_user(&mut conversation);
+        }
         let (body, unmet, names) = match self {
             Self::ChatToMessages | Self::ResponsesToMessages => {
                 let names = Names::of(&conversation, &anthropic_messages::NAME_RULES);

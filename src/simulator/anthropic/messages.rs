@@ -232,6 +232,10 @@ fn last(turns: &[Turn<'_>], body: &Value, known: &Known) -> Result<(), String> {
         let told = "This model does not support assistant message prefill.";
         return Err(format!("{told} The conversation must end with a user message."));
     }
+    if turn.blocks.last().is_some_and(|block| matches!(json::kind(block), "thinking" | "redacted_thinking")) {
+        let told = "The final block in an assistant message cannot be `thinking`.";
+        return Err(format!("messages.{}: {told}", turn.index));
+    }
     let text = turn.blocks.last().and_then(|block| block.as_str().or_else(|| json::text(block, "text")));
     if text.is_some_and(|text| text.ends_with(char::is_whitespace)) {
         return Err("messages: final assistant content cannot end with trailing whitespace".to_owned());

@@ -90,11 +90,20 @@ fn shows_thinking(body: &Value, known: &Known) -> bool {
 
 fn ask(body: &Value, known: &Known, words: Option<u32>) -> Ask {
     let all = json::list(body, "messages");
-    let last = all.iter().rev().find(|message| json::text(message, "role") != Some("system"));
+    let has_result =
+        |message: &Value| json::list(message, "content").iter().any(|block| json::kind(block) == "tool_result");
+    let speaks = |message: &Value| has_result(message) || last_text(&message["content"]).is_some();
+    let mut last = all.iter().rev().filter(|message| json::text(message, "role") != Some("system"));
+    let last = last.find(|message| json::text(message, "role") != Some("user") || speaks(message));
     let mut users = all.iter().rev().filter(|message| json::text(message, "role") == Some("user"));
     let prompt = users.find_map(|message| last_text(&message["content"])).unwrap_or_default();
     let blocks = last.map_or(&[][..], |message| json::list(message, "content"));
     let result = blocks.iter().rev().find(|block| json::kind(block) == "tool_result");
+    let since = all
+        .iter()
+        .rev()
+        .take_while(|message| json::text(message, "role") != Some("user") || last_text(&message["content"]).is_none());
+    let results = since.flat_map(|message| json::list(message, "content"));
     let thinking = body.get("thinking").map(json::kind);
     let form = body.get("output_config").and_then(|config| config.get("format")).or_else(|| body.get("output_format"));
     let stop_sequences = json::list(body, "stop_sequences").iter().filter_map(Value::as_str).map(str::to_owned);
@@ -102,6 +111,7 @@ fn ask(body: &Value, known: &Known, words: Option<u32>) -> Ask {
         model: known.name,
         prompt: prompt.to_owned(),
         result: result.map(|block| last_text(&block["content"]).unwrap_or_default().to_owned()),
+        results: results.filter(|block| json::kind(block) == "tool_result").count(),
         tools: json::list(body, "tools").iter().filter_map(tool).collect(),
         choice: choice(body.get("tool_choice")),
         thinks: matches!(thinking, Some("enabled" | "adaptive" | "between_tools")),
@@ -114,11 +124,11 @@ fn ask(body: &Value, known: &Known, words: Option<u32>) -> Ask {
     }
 }
 
-/// Returns the last text of a message's or result's content. What clients wrap as a reminder is not the user's.
+/// Returns the last text of a message's or result's content that no client put there for the user.
 fn last_text(content: &Value) -> Option<&str> {
     let texts = content.as_array().map_or(&[][..], Vec::as_slice).iter().rev();
-    let own = |text: &&str| !text.starts_with("<system-reminder>");
-    content.as_str().or_else(|| texts.filter_map(|block| json::text(block, "text")).find(own))
+    let mut texts = content.as_str().into_iter().chain(texts.filter_map(|block| json::text(block, "text")));
+    texts.find(|text| mind::is_own(text))
 }
 
 fn tool(tool: &Value) -> Option<Tool> {

@@ -35,11 +35,13 @@ fn ask(body: &Value, known: &Known, words: Option<u32>) -> Ask {
     let instructs = |message: &Value| role(message, "system") || role(message, "developer");
     let last = messages.iter().rev().find(|message| !instructs(message));
     let result = last.filter(|message| role(message, "tool"));
+    let since = messages.iter().rev().take_while(|message| !role(message, "user"));
     let format = body.get("response_format");
     Ask {
         model: known.name,
         prompt: prompt.to_owned(),
         result: result.map(|message| last_text(&message["content"]).unwrap_or_default().to_owned()),
+        results: since.filter(|message| role(message, "tool")).count(),
         tools: json::list(body, "tools").iter().filter_map(tool).collect(),
         choice: choice(body.get("tool_choice")),
         // The API has no place for what a model thinks; it only counts the tokens.

@@ -12,7 +12,7 @@ use crate::domain::model::{Dialect, Provider};
 use crate::domain::time::Timestamp;
 use crate::simulator::answer::Answer;
 use crate::simulator::json;
-use crate::simulator::mind::{Ask, Choice, Form, Tool};
+use crate::simulator::mind::{self, Ask, Choice, Form, Tool};
 use crate::simulator::models;
 
 /// Answers `POST /v1/responses`.
@@ -45,16 +45,20 @@ fn item_kind(item: &Value) -> &str {
 fn ask(body: &Value, words: Option<u32>) -> Ask {
     let items = items(body);
     let is_user = |item: &&Value| json::text(item, "role") == Some("user") || item.is_string();
-    let prompt = items.iter().rev().filter(is_user).find_map(last_text).unwrap_or_default();
+    let prompt = items.iter().rev().filter(is_user).find_map(own_text).unwrap_or_default();
     let instructs = |item: &Value| matches!(json::text(item, "role"), Some("developer" | "system"));
-    let last = items.iter().rev().find(|item| !instructs(item));
-    let result = last.filter(|item| item_kind(item).ends_with("_call_output"));
+    let reminds = |item: &Value| is_user(&item) && own_text(item).is_none();
+    let last = items.iter().rev().find(|item| !instructs(item) && !reminds(item));
+    let is_result = |item: &Value| item_kind(item).ends_with("_call_output");
+    let result = last.filter(|item| is_result(item));
+    let since = items.iter().rev().take_while(|item| !(is_user(item) && own_text(item).is_some()));
     let name = json::text(body, "model").unwrap_or_default();
     let format = body.get("text").and_then(|text| text.get("format"));
     Ask {
         model: models::find(Provider::OpenAi, name).map_or("", |known| known.name),
         prompt: prompt.to_owned(),
         result: result.map(|item| last_text(&item["output"]).unwrap_or_default().to_owned()),
+        results: since.filter(|item| is_result(item)).count(),
         tools: tools(body),
         choice: choice(body.get("tool_choice")),
         thinks: reasons(body),
@@ -88,6 +92,14 @@ fn reasons(body: &Value) -> bool {
 
 fn wants_encrypted(body: &Value) -> bool {
     json::list(body, "include").iter().any(|wanted| wanted == "reasoning.encrypted_content")
+}
+
+/// Returns the last text of a user's item that is the user's own.
+fn own_text(item: &Value) -> Option<&str> {
+    let content = item.get("content").unwrap_or(item);
+    let texts = content.as_array().map_or(&[][..], Vec::as_slice).iter().rev();
+    let mut texts = content.as_str().into_iter().chain(texts.filter_map(|part| json::text(part, "text")));
+    texts.find(|text| mind::is_own(text))
 }
 
 /// Returns the last text of a content that is a string, a list of parts, or an item that holds either.

@@ -110,6 +110,42 @@ async fn a_claude_conversation_goes_on_after_thinking_and_a_tool() {
     assert_eq!((got.status, told.as_str()), (400, "messages.1.content.0: Invalid `signature` in `thinking` block"));
 }
 
+/// Claude Code asks a model to go on in its user's place where a stream broke off.
+#[actix::test]
+async fn a_prompt_that_names_several_tools_has_them_called_one_after_the_other() {
+    let rig = Rig::new().await;
+    let held = rig.mint(ADA).await;
+    let asked = "Use the tool Write, then the tool Read, then the tool Write";
+    let resume = "Your response above was cut off mid-stream. Resume directly from where it stops";
+    let reminder = "<system-reminder>Be tidy.</system-reminder>";
+    let tools = ["Read", "Write"].map(|name| json!({ "name": name, "input_schema": read_file() }));
+    let mut body = and(&message(asked), &json!({ "tools": tools }));
+    for wanted in ["Write", "Read", "Write", "text"] {
+        let got = rig.ask(MESSAGES, &held, &body).await.json();
+        let last = got["content"].as_array().unwrap().last().unwrap().clone();
+        assert_eq!(last["name"].as_str().unwrap_or("text"), wanted, "{got}");
+        let result = json!([{ "type": "tool_result", "tool_use_id": last["id"], "content": "done" },
+            { "type": "text", "text": reminder }]);
+        let messages = body["messages"].as_array_mut().unwrap();
+        messages.push(json!({ "role": "assistant", "content": got["content"] }));
+        messages.push(json!({ "role": "user", "content": result }));
+        messages.push(json!({ "role": "user", "content": resume }));
+    }
+    let tools = ["Read", "Write"].map(|name| json!({ "type": "function", "name": name, "parameters": read_file() }));
+    let mut body = json!({ "model": "gpt-5.3-codex", "input": [{ "role": "user", "content": asked }], "tools": tools });
+    for wanted in ["Write", "Read", "Write", "text"] {
+        let got = rig.ask(RESPONSES, &held, &body).await.json();
+        let last = got["output"].as_array().unwrap().last().unwrap().clone();
+        assert_eq!(last["name"].as_str().unwrap_or("text"), wanted, "{got}");
+        let input = body["input"].as_array_mut().unwrap();
+        input.extend(got["output"].as_array().unwrap().iter().cloned());
+        input.push(json!({ "type": "function_call_output", "call_id": last["call_id"], "output": "done" }));
+        for said in [reminder, resume] {
+            input.push(json!({ "role": "user", "content": [{ "type": "input_text", "text": said }] }));
+        }
+    }
+}
+
 #[actix::test]
 async fn the_newest_models_leave_the_text_of_their_thinking_out() {
     let rig = Rig::new().await;
