@@ -15,6 +15,7 @@ use tracing::{error, info, warn};
 use crate::account::login::api::LoginSettings;
 use crate::account::login::{Given, LoginError, LoginsActor, LoginsParts, NewAccount};
 use crate::account::registry::{AccountSettings, AddAccount, Published, RegistryActor, RegistryParts};
+use crate::app::offline::open_store;
 use crate::app::{Mode, StartError};
 use crate::config::Config;
 use crate::domain::catalogue::Catalogue;
@@ -23,7 +24,7 @@ use crate::domain::id::hex;
 use crate::domain::secret::Secret;
 use crate::domain::time::Clock;
 use crate::gitlab::upstream::{Upstream, UpstreamSettings};
-use crate::store::{Contents, Credential, Load, MasterKey, SledStore, StoreActor};
+use crate::store::{Contents, Credential, Load, MasterKey, StoreActor};
 
 /// Name of the file that keeps the admin key, in the data folder.
 const ADMIN_KEY_FILE: &str = "admin.key";
@@ -39,32 +40,14 @@ pub(super) fn catalogue(config: &Config) -> Result<Catalogue, StartError> {
 }
 
 /// Opens the data folder and reads what is in it.
-pub(super) async fn store(
-    config: &Config,
-    key: MasterKey,
-) -> Result<(Addr<StoreActor>, Arbiter, Contents), StartError> {
-    let dir = config.data_dir.clone();
+pub(super) async fn store(config: &Config) -> Result<(Addr<StoreActor>, Arbiter, Contents, MasterKey), StartError> {
+    let config = config.clone();
     // Opening may wait for a lock that a killed process left behind.
-    let opened = actix_web::rt::task::spawn_blocking(move || SledStore::open(&dir, &key)).await;
-    let store = opened.map_err(|error| StartError::Thread(error.to_string()))??;
+    let opened = actix_web::rt::task::spawn_blocking(move || open_store(&config)).await;
+    let (store, key) = opened.map_err(|error| StartError::Thread(error.to_string()))??;
     let (store, arbiter) = StoreActor::start(Box::new(store)).map_err(|error| StartError::Thread(error.to_string()))?;
     let contents = store.send(Load).await.map_err(|error| StartError::Thread(error.to_string()))??;
-    Ok((store, arbiter, contents))
-}
-
-/// Returns the configured master key, or the one in the data folder, made there if there is none and no data.
-pub(super) fn master_key(config: &Config) -> Result<MasterKey, StartError> {
-    if let Some(text) = &config.master_key {
-        return Ok(MasterKey::parse(text.expose())?);
-    }
-    let file = MasterKey::load_or_create(&config.data_dir)?;
-    if file.created {
-        info!("made a master key in {}; keep a copy of it apart from the data", file.path.display());
-    }
-    if file.exposed {
-        warn!("others on this machine can read {}; run: chmod 600 {0}", file.path.display());
-    }
-    Ok(file.key)
+    Ok((store, arbiter, contents, key))
 }
 
 /// Returns the configured admin key, or the one in the data folder, made there if there is none.

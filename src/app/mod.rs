@@ -1,6 +1,7 @@
 //! The composition root: builds every room, wires the addresses, binds, and takes it all down again.
 
 mod boot;
+mod offline;
 mod run_file;
 
 use std::io;
@@ -31,8 +32,9 @@ use crate::gitlab::upstream::{Upstream, UpstreamSettings};
 use crate::http::door::{Door, DoorParts, DoorSettings};
 use crate::http::drain::Drain;
 use crate::router::{RouterActor, RouterSettings};
-use crate::store::{KeyError, StoreActor, StoreError};
+use crate::store::{KeyError, OpenError, StoreActor, StoreError};
 
+pub use offline::{RestoreError, restore, rotate_master_key, write_new_private};
 pub use run_file::{RunFile, find as find_running};
 
 /// A connection that a client keeps open may be idle for this long. SDKs reuse theirs within a minute.
@@ -78,6 +80,9 @@ pub enum StartError {
     /// The master key cannot be used.
     #[error(transparent)]
     MasterKey(#[from] KeyError),
+    /// The master key cannot be changed.
+    #[error(transparent)]
+    KeyChange(OpenError),
     /// A file beside the data cannot be read or written.
     #[error("cannot use {}", path.display())]
     File {
@@ -102,6 +107,16 @@ pub enum StartError {
 /// What the key is for that seals what models thought.
 const REASONING: &str = "reasoning";
 
+impl From<OpenError> for StartError {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Key(error) => Self::MasterKey(error),
+            OpenError::Store(error) => Self::Store(error),
+            OpenError::Nothing(_) | OpenError::SameKey => Self::KeyChange(error),
+        }
+    }
+}
+
 /// A running app.
 pub struct Running {
     address: SocketAddr,
@@ -122,9 +137,8 @@ pub async fn start(config: Config, mode: Mode, clock: Arc<dyn Clock>) -> Result<
     let listener = listen(config.listen)?;
     let admin_listener = config.admin_listen.map(listen).transpose()?;
     let catalogue = Arc::new(boot::catalogue(&config)?);
-    let master_key = boot::master_key(&config)?;
+    let (store, store_arbiter, contents, master_key) = boot::store(&config).await?;
     let reasoning_key = master_key.derive(REASONING);
-    let (store, store_arbiter, contents) = boot::store(&config, master_key).await?;
     let admin_key = boot::admin_key(&config)?;
     let published = Published::default();
     let upstream = UpstreamSettings::with_web_roots(config.limits.connect_timeout);
@@ -152,6 +166,7 @@ pub async fn start(config: Config, mode: Mode, clock: Arc<dyn Clock>) -> Result<
     let stopping = registry.clone();
     let parts = DoorParts {
         registry,
+        backups: store.clone().recipient(),
         logins: logins.clone(),
         published,
         access: Arc::new(Access::new(&config.client_keys, &admin_key, pools)),

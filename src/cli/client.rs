@@ -36,9 +36,7 @@ impl Client {
     /// Finds the server that has the data folder open, or starts the app inside this command.
     pub(super) async fn connect(config: Config) -> anyhow::Result<Self> {
         let upstream = Upstream::new(&UpstreamSettings::with_web_roots(CONNECT_MAX));
-        if let Some(address) = app::find_running(&config.data_dir)
-            && is_duopool(&upstream, address).await
-        {
+        if let Some(address) = running(&upstream, &config).await {
             let key = app::admin_key_of(&config).with_context(|| {
                 format!("the server on {address} runs, but its admin key is not to be had: set DUOPOOL_ADMIN_KEY")
             })?;
@@ -99,6 +97,16 @@ impl Client {
         let fix = if problem.fix.is_empty() { String::new() } else { format!("; to mend it: {}", problem.fix) };
         bail!("{said}{fix}")
     }
+}
+
+/// Returns where the server is that has the data folder open, if one runs.
+pub(super) async fn find_server(config: &Config) -> Option<SocketAddr> {
+    running(&Upstream::new(&UpstreamSettings::with_web_roots(CONNECT_MAX)), config).await
+}
+
+async fn running(upstream: &Upstream, config: &Config) -> Option<SocketAddr> {
+    let address = app::find_running(&config.data_dir)?;
+    is_duopool(upstream, address).await.then_some(address)
 }
 
 /// Asks who is there: a file may name an address that somebody else has by now.

@@ -4,12 +4,14 @@
 //! the same app started inside the command for as long as it takes.
 
 mod accounts;
+mod backup;
 mod client;
 mod config;
 mod demo;
 mod login;
 mod models;
 mod output;
+mod rotate;
 mod serve;
 mod simulate;
 mod status;
@@ -74,6 +76,12 @@ enum Command {
     Models(output::Json),
     /// Shows the server at a glance
     Status(output::Json),
+    /// Writes all accounts and their secrets into a file, sealed under a passphrase
+    Backup(backup::Backup),
+    /// Brings accounts back from a backup
+    Restore(backup::Restore),
+    /// Seals all secrets under a new master key
+    RotateMasterKey,
     /// Shows the settings in effect, secrets masked
     Config(output::Json),
 }
@@ -117,6 +125,9 @@ async fn command(command: Command, config: Config) -> anyhow::Result<()> {
         Command::Accounts(accounts) => accounts.run(config).await,
         Command::Models(json) => models::run(json, config).await,
         Command::Status(json) => status::run(json, config).await,
+        Command::Backup(backup) => backup.run(config).await,
+        Command::Restore(restore) => restore.run(config).await,
+        Command::RotateMasterKey => rotate::run(config).await,
         Command::Config(json) => config::run(json, &config),
         Command::Serve(_) | Command::Demo(_) | Command::Simulate(_) => Ok(()),
     }

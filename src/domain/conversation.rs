@@ -55,7 +55,9 @@ mod tests {
     fn where_one_piece_ends_and_the_next_begins_makes_a_difference() {
         let key = |pieces: &[&str]| {
             let mut fingerprint = Fingerprint::default();
-            pieces.iter().for_each(|piece| fingerprint.add(piece.as_bytes()));
+            for piece in pieces {
+                fingerprint.add(piece.as_bytes());
+            }
             fingerprint.conversation(Bond::Loose).key
         };
         assert_eq!(key(&["ab", "c"]), key(&["ab", "c"]));

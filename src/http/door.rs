@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::Addr;
+use actix::{Addr, Recipient};
 use rand::rngs::StdRng;
 
 use crate::access::Access;
@@ -18,6 +18,7 @@ use crate::domain::time::{Clock, Timestamp};
 use crate::gitlab::upstream::Upstream;
 use crate::http::drain::Drain;
 use crate::router::RouterActor;
+use crate::store::backup::MakeBackup;
 
 /// Limits of the data path; all settable.
 #[derive(Clone, Debug)]
@@ -48,6 +49,8 @@ pub(crate) struct DoorSettings {
 #[derive(Clone)]
 pub(crate) struct DoorParts {
     pub(crate) registry: Addr<RegistryActor>,
+    /// Who makes backups.
+    pub(crate) backups: Recipient<MakeBackup>,
     pub(crate) logins: Addr<LoginsActor>,
     pub(crate) published: Published,
     pub(crate) access: Arc<Access>,

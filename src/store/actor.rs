@@ -5,9 +5,10 @@
 
 use std::io;
 
-use actix::{Actor, Addr, Arbiter, Context, Handler, Message};
+use actix::{Actor, Addr, Arbiter, Context, Handler, Message, ResponseFuture};
 
 use crate::domain::id::AccountId;
+use crate::store::backup::{self, BackupError, MakeBackup};
 use crate::store::{AccountRecord, GrantRecord, Loaded, LoginRecord, Store, StoreError};
 
 /// Writes that may wait. Each account has at most one credential write and one grant write under way, so this holds the
@@ -167,15 +168,35 @@ impl Handler<DeleteAccount> for StoreActor {
     }
 }
 
-impl Handler<Load> for StoreActor {
-    type Result = Result<Contents, StoreError>;
-
-    fn handle(&mut self, Load: Load, _: &mut Context<Self>) -> Self::Result {
+impl StoreActor {
+    fn load(&mut self) -> Result<Contents, StoreError> {
         Ok(Contents {
             accounts: self.store.load_accounts()?,
             grants: self.store.load_grants()?,
             logins: self.store.load_logins()?,
             health: self.store.load_health()?,
+        })
+    }
+}
+
+impl Handler<Load> for StoreActor {
+    type Result = Result<Contents, StoreError>;
+
+    fn handle(&mut self, Load: Load, _: &mut Context<Self>) -> Self::Result {
+        self.load()
+    }
+}
+
+impl Handler<MakeBackup> for StoreActor {
+    type Result = ResponseFuture<Result<Vec<u8>, BackupError>>;
+
+    /// Reads all between two writes, and seals it on another thread, where it holds up none.
+    fn handle(&mut self, MakeBackup { passphrase, now }: MakeBackup, _: &mut Context<Self>) -> Self::Result {
+        let contents = self.load();
+        Box::pin(async move {
+            let contents = contents?;
+            let sealing = tokio::task::spawn_blocking(move || backup::seal(&contents, &passphrase, now));
+            sealing.await.unwrap_or(Err(BackupError::NoResources))
         })
     }
 }

@@ -1,7 +1,7 @@
 //! Files and folders that only their owner may read, and that outlive a loss of power.
 
 use std::fs::{DirBuilder, File, read_dir};
-use std::io;
+use std::io::{self, Write as _};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
@@ -28,5 +28,17 @@ pub(super) fn sync_files(dir: &Path) -> io::Result<()> {
             result => result?,
         }
     }
+    sync_dir(dir)
+}
+
+/// Writes a file that only its owner can read, whole or not at all, over one that is there; on return it has reached the
+/// disk.
+pub(super) fn replace_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let dir = path.parent().unwrap_or(Path::new("."));
+    // Temporary files have mode 0600 from their start.
+    let mut file = tempfile::NamedTempFile::new_in(dir)?;
+    file.write_all(bytes)?;
+    file.as_file().sync_all()?;
+    file.persist(path)?;
     sync_dir(dir)
 }

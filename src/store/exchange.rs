@@ -68,7 +68,7 @@ impl Handler<NoteExchange> for StoreActor {
 
     fn handle(&mut self, message: NoteExchange, _: &mut Context<Self>) -> Self::Result {
         let NoteExchange { account, of, generation, note } = message;
-        let mut record = stored(&*self.store, &account)?;
+        let mut record = stored(&mut *self.store, &account)?;
         if record.credential_generation != generation || record.credential != of {
             return Ok(Written::Overtaken(Box::new(record.credential), record.credential_generation));
         }
@@ -88,7 +88,7 @@ impl Handler<PutPair> for StoreActor {
 
     fn handle(&mut self, message: PutPair, _: &mut Context<Self>) -> Self::Result {
         let PutPair { account, of, generation, next } = message;
-        let mut record = stored(&*self.store, &account)?;
+        let mut record = stored(&mut *self.store, &account)?;
         let is_old = record.credential_generation == generation && record.credential == of;
         let is_next = record.credential_generation == generation.next() && record.credential == next;
         if !is_old && !is_next {
@@ -106,7 +106,7 @@ impl Handler<PutSettings> for StoreActor {
     type Result = Result<(), StoreError>;
 
     fn handle(&mut self, PutSettings(record): PutSettings, _: &mut Context<Self>) -> Self::Result {
-        let there = stored(&*self.store, &record.id)?;
+        let there = stored(&mut *self.store, &record.id)?;
         self.store.put_account(&AccountRecord {
             credential: there.credential,
             credential_generation: there.credential_generation,
@@ -116,6 +116,6 @@ impl Handler<PutSettings> for StoreActor {
     }
 }
 
-fn stored(store: &dyn Store, account: &AccountId) -> Result<AccountRecord, StoreError> {
+fn stored(store: &mut dyn Store, account: &AccountId) -> Result<AccountRecord, StoreError> {
     store.load_account(account)?.ok_or_else(|| StoreError::NoSuchAccount(account.clone()))
 }

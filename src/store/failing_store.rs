@@ -47,23 +47,23 @@ impl FailingStore {
 }
 
 impl Store for FailingStore {
-    fn load_accounts(&self) -> Result<Loaded<AccountRecord>, StoreError> {
+    fn load_accounts(&mut self) -> Result<Loaded<AccountRecord>, StoreError> {
         self.store.load_accounts()
     }
 
-    fn load_grants(&self) -> Result<Loaded<GrantRecord>, StoreError> {
+    fn load_grants(&mut self) -> Result<Loaded<GrantRecord>, StoreError> {
         self.store.load_grants()
     }
 
-    fn load_logins(&self) -> Result<Loaded<LoginRecord>, StoreError> {
+    fn load_logins(&mut self) -> Result<Loaded<LoginRecord>, StoreError> {
         self.store.load_logins()
     }
 
-    fn load_health(&self) -> Result<Vec<(AccountId, Vec<u8>)>, StoreError> {
+    fn load_health(&mut self) -> Result<Vec<(AccountId, Vec<u8>)>, StoreError> {
         self.store.load_health()
     }
 
-    fn load_account(&self, account: &AccountId) -> Result<Option<AccountRecord>, StoreError> {
+    fn load_account(&mut self, account: &AccountId) -> Result<Option<AccountRecord>, StoreError> {
         self.store.load_account(account)
     }
 

@@ -18,11 +18,13 @@ use rand::rngs::SysRng;
 use sha2::{Digest as _, Sha256};
 
 use crate::domain::secret::Secret;
-use crate::store::disk::{create_private_dir, sync_dir};
-use crate::store::sled_store::has_database;
+use crate::store::disk::{create_private_dir, replace_private, sync_dir};
+use crate::store::opening::has_data;
 
 /// Name of the key file in the data folder.
 pub const KEY_FILE: &str = "master.key";
+/// Name of the key that takes its place once everything is sealed under it.
+const NEXT_KEY_FILE: &str = "master.key.next";
 const KEY_BYTES: usize = 32;
 /// A key file longer than this is no key file; keeps a wrong path from being read whole.
 const FILE_BYTES_MAX: u64 = 256;
@@ -94,12 +96,10 @@ impl MasterKey {
         if let Some(found) = Self::load(&path)? {
             return Ok(found);
         }
-        if has_database(dir) {
+        if has_data(dir) {
             return Err(KeyError::Missing(path));
         }
-        let mut bytes = [0; KEY_BYTES];
-        SysRng.try_fill_bytes(&mut bytes).map_err(|_| KeyError::NoRandomness)?;
-        let key = Self::from_bytes(bytes);
+        let key = Self::random()?;
         match key.write(dir, &path) {
             Ok(()) => Ok(KeyFile { key, path, created: true, exposed: false }),
             // Another start was faster: its key is the key.
@@ -108,6 +108,33 @@ impl MasterKey {
             }
             Err(error) => Err(KeyError::File { path, source: Arc::new(error) }),
         }
+    }
+
+    /// Draws a new key.
+    pub fn random() -> Result<Self, KeyError> {
+        let mut bytes = [0; KEY_BYTES];
+        SysRng.try_fill_bytes(&mut bytes).map_err(|_| KeyError::NoRandomness)?;
+        Ok(Self::from_bytes(bytes))
+    }
+
+    /// Reads the key that a change of keys in the data folder `dir` leads to, if one was begun.
+    pub(super) fn load_next(dir: &Path) -> Result<Option<Self>, KeyError> {
+        Ok(Self::load(&dir.join(NEXT_KEY_FILE))?.map(|file| file.key))
+    }
+
+    /// Writes this key beside the present one in `dir`. One that lies there from a change that was cut short is of no use:
+    /// the caller has opened the data under the present key.
+    pub(super) fn write_next(&self, dir: &Path) -> Result<(), KeyError> {
+        let path = dir.join(NEXT_KEY_FILE);
+        replace_private(&path, format!("{}\n", BASE64.encode(self.0.expose())).as_bytes())
+            .map_err(|error| KeyError::File { path, source: Arc::new(error) })
+    }
+
+    /// Puts the next key into the place of the present one, once the data in `dir` is sealed under it.
+    pub(super) fn promote_next(dir: &Path) -> Result<(), KeyError> {
+        let path = dir.join(KEY_FILE);
+        let renamed = fs::rename(dir.join(NEXT_KEY_FILE), &path).and_then(|()| sync_dir(dir));
+        renamed.map_err(|error| KeyError::File { path, source: Arc::new(error) })
     }
 
     fn load(path: &Path) -> Result<Option<KeyFile>, KeyError> {

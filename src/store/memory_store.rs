@@ -15,23 +15,23 @@ pub struct MemoryStore {
 }
 
 impl Store for MemoryStore {
-    fn load_accounts(&self) -> Result<Loaded<AccountRecord>, StoreError> {
+    fn load_accounts(&mut self) -> Result<Loaded<AccountRecord>, StoreError> {
         Ok(Loaded { records: self.accounts.values().cloned().collect(), unreadable: Vec::new() })
     }
 
-    fn load_grants(&self) -> Result<Loaded<GrantRecord>, StoreError> {
+    fn load_grants(&mut self) -> Result<Loaded<GrantRecord>, StoreError> {
         Ok(Loaded { records: self.grants.values().cloned().collect(), unreadable: Vec::new() })
     }
 
-    fn load_account(&self, account: &AccountId) -> Result<Option<AccountRecord>, StoreError> {
+    fn load_account(&mut self, account: &AccountId) -> Result<Option<AccountRecord>, StoreError> {
         Ok(self.accounts.get(account).cloned())
     }
 
-    fn load_logins(&self) -> Result<Loaded<LoginRecord>, StoreError> {
+    fn load_logins(&mut self) -> Result<Loaded<LoginRecord>, StoreError> {
         Ok(Loaded { records: self.logins.values().cloned().collect(), unreadable: Vec::new() })
     }
 
-    fn load_health(&self) -> Result<Vec<(AccountId, Vec<u8>)>, StoreError> {
+    fn load_health(&mut self) -> Result<Vec<(AccountId, Vec<u8>)>, StoreError> {
         Ok(self.health.iter().map(|(account, bytes)| (account.clone(), bytes.clone())).collect())
     }
 

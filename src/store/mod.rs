@@ -16,49 +16,57 @@ use std::sync::Arc;
 use crate::domain::id::{AccountId, Generation};
 
 pub mod actor;
+pub mod backup;
 mod codec;
 mod disk;
 mod exchange;
 #[cfg(test)]
 pub(crate) mod failing_store;
+mod key_change;
 pub mod master_key;
 pub mod memory_store;
 mod migrate;
+mod opening;
 pub mod record;
+mod restore;
 mod seal;
+mod second_copy;
 pub mod sled_store;
 #[cfg(test)]
 mod tests;
+mod trees;
 
 pub use actor::{
     Contents, DeleteAccount, DeleteLogin, Flush, Load, PutAccount, PutAccountFromLogin, PutGrant, PutHealth, PutLogin,
     StoreActor,
 };
 pub use exchange::{ExchangeNote, NoteExchange, PutPair, PutSettings, Written};
+pub use key_change::{OpenError, change_key};
 pub use master_key::{KeyError, KeyFile, MasterKey};
 pub use memory_store::MemoryStore;
 pub use record::{AccountRecord, Credential, GrantRecord, GrantSource, LoginRecord, LoginState};
+pub use restore::{Outcome, Restored};
 pub use sled_store::SledStore;
 
 /// Where accounts, grants and logins are kept. Every call blocks until its promise holds.
 pub trait Store: Send {
     /// Reads all accounts, in the order of their ids.
-    fn load_accounts(&self) -> Result<Loaded<AccountRecord>, StoreError>;
+    fn load_accounts(&mut self) -> Result<Loaded<AccountRecord>, StoreError>;
 
     /// Reads all grants, in the order of their accounts' ids.
-    fn load_grants(&self) -> Result<Loaded<GrantRecord>, StoreError>;
+    fn load_grants(&mut self) -> Result<Loaded<GrantRecord>, StoreError>;
 
     /// Reads one account; `None` if it is not stored.
     ///
     /// # Errors
     /// [`StoreError::Unreadable`] if its record cannot be read.
-    fn load_account(&self, account: &AccountId) -> Result<Option<AccountRecord>, StoreError>;
+    fn load_account(&mut self, account: &AccountId) -> Result<Option<AccountRecord>, StoreError>;
 
     /// Reads all logins, in the order of their ids.
-    fn load_logins(&self) -> Result<Loaded<LoginRecord>, StoreError>;
+    fn load_logins(&mut self) -> Result<Loaded<LoginRecord>, StoreError>;
 
     /// Reads what accounts wrote with [`Store::put_health`], in the order of their ids.
-    fn load_health(&self) -> Result<Vec<(AccountId, Vec<u8>)>, StoreError>;
+    fn load_health(&mut self) -> Result<Vec<(AccountId, Vec<u8>)>, StoreError>;
 
     /// Adds or replaces an account; on return it has reached the disk.
     ///
@@ -195,9 +203,20 @@ pub enum StoreError {
         /// What is wrong with its record.
         source: RecordError,
     },
+    /// The stored login cannot be read.
+    #[error("the stored login `{login}` cannot be read: remove it first")]
+    UnreadableLogin {
+        /// The login's id.
+        login: String,
+        /// What is wrong with its record.
+        source: RecordError,
+    },
     /// A record could not be sealed; the system had no random bytes to give.
     #[error("a record could not be sealed: the system gave no random bytes")]
     Unsealable,
+    /// The database stopped at an error of its own; its message was logged.
+    #[error("the database stopped at an error of its own")]
+    Crashed,
     /// The database failed.
     #[error("the database failed")]
     Database(#[source] Arc<sled::Error>),
@@ -215,12 +234,14 @@ impl StoreError {
             | Self::LoginIssued(_)
             | Self::NoSuchAccount(_)
             | Self::Unreadable { .. }
+            | Self::UnreadableLogin { .. }
             | Self::NewerSchema { .. }
             | Self::WrongKey => true,
             Self::Folder { .. }
             | Self::InUse(_)
             | Self::Damaged(_)
             | Self::Unsealable
+            | Self::Crashed
             | Self::Database(_)
             | Self::Sync(_) => false,
         }

@@ -146,22 +146,22 @@ impl Scene {
         let (server, address) = self.machine.serve().await;
         (self.server, self.address) = (Some(server), address);
     }
+}
 
-    /// Waits until `found` finds something.
-    async fn until<T>(&self, what: &str, found: impl AsyncFn(&Self) -> Option<T>) -> T {
-        let waiting = async {
-            loop {
-                if let Some(found) = found(self).await {
-                    return found;
-                }
-                sleep(Duration::from_millis(20)).await;
+/// Waits until `found` finds something.
+async fn until<T>(what: &str, scene: &Scene, found: impl AsyncFn(&Scene) -> Option<T>) -> T {
+    let waiting = async {
+        loop {
+            if let Some(found) = found(scene).await {
+                return found;
             }
-        };
-        if let Ok(found) = timeout(PATIENCE, waiting).await {
-            return found;
+            sleep(Duration::from_millis(20)).await;
         }
-        panic!("{what} never came: {:?}, {}", self.account().await, self.get("/admin/v1/logins").await)
+    };
+    if let Ok(found) = timeout(PATIENCE, waiting).await {
+        return found;
     }
+    panic!("{what} never came: {:?}, {}", scene.account().await, scene.get("/admin/v1/logins").await)
 }
 
 /// Brings GitLab to the moment of the plan, and kills the server there.
@@ -190,6 +190,10 @@ async fn crash(scene: &mut Scene, plan: Plan) {
     sleep(plan.delay).await;
     scene.kill();
     scene.access_tokens_live(LONG_LIFE_S);
+    // What is let go before GitLab has seen its client leave is worked on all the same.
+    let noticed =
+        async |scene: &Scene| scene.gitlab.handle.holds().iter().all(|hold| hold.requests.is_empty()).then_some(());
+    until("GitLab's notice", scene, noticed).await;
     scene.gitlab.handle.release_all();
 }
 
@@ -213,7 +217,7 @@ async fn run(plan: Plan) {
 }
 
 async fn serves(scene: &Scene) {
-    scene.until("an answer", async |scene| (scene.ask().await.status == 200).then_some(())).await;
+    until("an answer", scene, async |scene| (scene.ask().await.status == 200).then_some(())).await;
 }
 
 /// Either the account is there and serves, or the server says that a login was lost; and a new one is possible.
@@ -223,12 +227,11 @@ async fn after_login(scene: &Scene, plan: Plan) {
         let failed = |login: &&Value| login["status"] == "failed" && login["problem"]["message"].is_string();
         logins["logins"].as_array().expect("a list").iter().find(failed).cloned()
     };
-    let account = scene
-        .until("the account or the loss", async |scene| match scene.account().await {
-            Some(account) => Some(Some(account)),
-            None => told(scene).await.map(|_| None),
-        })
-        .await;
+    let account = until("the account or the loss", scene, async |scene| match scene.account().await {
+        Some(account) => Some(Some(account)),
+        None => told(scene).await.map(|_| None),
+    })
+    .await;
     if plan.step != Step::Replied {
         assert_eq!(account, None, "GitLab's answer never came");
     }
@@ -244,13 +247,12 @@ async fn after_login(scene: &Scene, plan: Plan) {
 /// The grant serves in any case; and either the login goes on, or it says that it was lost and a new one repairs it.
 async fn after_refresh(scene: &Scene, plan: Plan) {
     serves(scene).await;
-    let account = scene
-        .until("the end of the doubt", async |scene| {
-            let account = scene.account().await?;
-            let settled = account["login"] == "fresh" || account["trouble"]["reason"] == "renewal_uncertain";
-            settled.then_some(account)
-        })
-        .await;
+    let account = until("the end of the doubt", scene, async |scene| {
+        let account = scene.account().await?;
+        let settled = account["login"] == "fresh" || account["trouble"]["reason"] == "renewal_uncertain";
+        settled.then_some(account)
+    })
+    .await;
     let lost = account["login"] != "fresh";
     match plan.step {
         Step::Arrived => assert!(!lost, "GitLab had exchanged nothing: {account}"),

@@ -5,6 +5,7 @@
 mod admin_api;
 mod affinity;
 mod architecture;
+mod backup;
 mod bad_input;
 mod cancellation;
 mod cli;
@@ -21,6 +22,7 @@ mod routing;
 mod same_content;
 mod secrets;
 mod shutdown;
+mod store_safety;
 mod streaming;
 mod support;
 mod translated;

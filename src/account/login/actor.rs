@@ -59,6 +59,8 @@ pub(crate) struct LoginsActor {
     left: Vec<LoginRecord>,
     /// Logins that could not be completed, to be tried again.
     later: Vec<Later>,
+    /// Logins that a crash cut off, which nobody has been shown yet.
+    unseen: Vec<String>,
     /// Those who wait for the end of a login.
     waiting: Vec<(String, oneshot::Sender<LoginView>)>,
     /// Exchanges in flight.
@@ -84,6 +86,7 @@ impl LoginsActor {
             rng: StdRng::from_rng(&mut rand::rng()),
             left,
             later: Vec::new(),
+            unseen: Vec::new(),
             waiting: Vec::new(),
             exchanging: 0,
             finishing: false,
@@ -305,8 +308,8 @@ impl LoginsActor {
         }
     }
 
-    /// Takes over what a former process has left: a pair becomes an account; where there is none, it is said once that
-    /// nobody knows whether GitLab handed one out.
+    /// Takes over what a former process has left: a pair becomes an account; where there is none, it is said until
+    /// somebody has been shown it that nobody knows whether GitLab handed one out.
     fn take_over(&mut self, record: LoginRecord, ctx: &mut Context<Self>) {
         let kind = if record.app.redirect_uri.is_some() { LoginKind::Browser } else { LoginKind::Device };
         let scopes = match &record.state {
@@ -336,11 +339,22 @@ impl LoginsActor {
                     login.id = id,
                     "the server stopped in the middle of a login begun at {begun_at}: whether GitLab handed out tokens is not known"
                 );
-                let office = self.office.clone();
-                ctx.spawn(async move { office.forget(id).await }.into_actor(self));
+                self.unseen.push(id);
+                // A command runs for a moment, and what it says is read.
+                if waits {
+                    self.forget_seen(ctx);
+                }
             }
             (true, false) => self.complete(record, 0, ctx),
             (true, true) => {}
+        }
+    }
+
+    /// Forgets the logins that a crash cut off: they have been shown.
+    fn forget_seen(&mut self, ctx: &mut Context<Self>) {
+        for id in std::mem::take(&mut self.unseen) {
+            let office = self.office.clone();
+            ctx.spawn(async move { office.forget(id).await }.into_actor(self));
         }
     }
 }
@@ -456,8 +470,9 @@ impl Handler<Show> for LoginsActor {
 impl Handler<List> for LoginsActor {
     type Result = MessageResult<List>;
 
-    fn handle(&mut self, _: List, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, _: List, ctx: &mut Self::Context) -> Self::Result {
         self.logins.sweep(self.office.clock.now());
+        self.forget_seen(ctx);
         MessageResult(self.logins.views())
     }
 }

@@ -1,6 +1,7 @@
 //! The operators' API: JSON in, JSON out, errors as RFC 9457 problem details.
 
 pub(crate) mod accounts;
+mod backup;
 mod given;
 pub(crate) mod logins;
 pub(crate) mod models;
@@ -37,6 +38,7 @@ pub(crate) fn routes(config: &mut ServiceConfig) {
         )
         .service(at("/v1/accounts/{id}/refresh", "POST").route(web::post().to(accounts::refresh)))
         .service(at("/v1/accounts/{id}/test", "POST").route(web::post().to(accounts::test)))
+        .service(at("/v1/backup", "POST").route(web::post().to(backup::make)))
         .service(at("/v1/logins", "GET, POST").route(web::get().to(logins::list)).route(web::post().to(logins::begin)))
         .service(
             at("/v1/logins/{id}", "GET, POST").route(web::get().to(logins::show)).route(web::post().to(logins::answer)),

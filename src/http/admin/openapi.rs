@@ -4,11 +4,11 @@ use actix_web::HttpResponse;
 use utoipa::OpenApi;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 
-use crate::http::admin::{accounts, logins, models, status};
+use crate::http::admin::{accounts, backup, logins, models, status};
 
 #[derive(OpenApi)]
 #[openapi(
-    info(title = "duopool admin API", description = "Adds and removes GitLab accounts, and shows their state."),
+    info(title = "duopool admin API", description = "Adds and removes GitLab accounts, shows their state, and backs them up."),
     paths(
         accounts::list,
         accounts::add,
@@ -16,6 +16,7 @@ use crate::http::admin::{accounts, logins, models, status};
         accounts::remove,
         accounts::refresh,
         accounts::test,
+        backup::make,
         logins::list,
         logins::begin,
         logins::show,

@@ -67,7 +67,7 @@ fn logins_and_health_survive_a_restart() {
     store.put_account_from_login(&oauth_account(1), "b").unwrap();
     store.put_health(&account(1, 0).id, b"{}").unwrap();
     drop(store);
-    let store = open(dir.path());
+    let mut store = open(dir.path());
     assert_eq!(store.load_logins().unwrap().records, [login("a", LoginState::Exchanging)]);
     assert_eq!(store.load_accounts().unwrap().records, [oauth_account(1)]);
     assert_eq!(store.load_health().unwrap(), [(account(1, 0).id, b"{}".to_vec())]);

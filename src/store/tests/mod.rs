@@ -1,3 +1,5 @@
+mod backup;
+mod damage;
 mod logins;
 mod schema;
 
@@ -5,7 +7,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use super::sled_store::open_database;
+use super::opening::open_database;
 use super::*;
 use crate::domain::endpoint::{GatewayUrl, InstanceUrl};
 use crate::domain::oauth::{OAuthApp, OAuthPair};
@@ -18,7 +20,7 @@ const HEADER: &str = "header-secret-value";
 const CLIENT_SECRET: &str = "gloas-secret";
 const TRIES: u32 = 30;
 
-fn key() -> MasterKey {
+pub(super) fn key() -> MasterKey {
     MasterKey::from_bytes([7; 32])
 }
 
@@ -26,7 +28,7 @@ fn generation(number: u64) -> Generation {
     (0..number).fold(Generation::default(), |generation, _| generation.next())
 }
 
-fn account(user_id: u64, credential_generation: u64) -> AccountRecord {
+pub(super) fn account(user_id: u64, credential_generation: u64) -> AccountRecord {
     let instance = InstanceUrl::gitlab_com();
     AccountRecord {
         id: AccountId::of(&instance, user_id),
@@ -60,7 +62,7 @@ fn app() -> OAuthApp {
     }
 }
 
-fn pair() -> OAuthPair {
+pub(super) fn pair() -> OAuthPair {
     OAuthPair {
         access_token: Secret::new("access".to_owned()),
         refresh_token: Some(Secret::new("refresh".to_owned())),
@@ -70,7 +72,7 @@ fn pair() -> OAuthPair {
     }
 }
 
-fn oauth_account(user_id: u64) -> AccountRecord {
+pub(super) fn oauth_account(user_id: u64) -> AccountRecord {
     AccountRecord {
         credential: Credential::OAuth { app: app(), pair: pair() },
         exchange_begun_at: Some(Timestamp::from_secs(1_793_185_000)),
@@ -78,7 +80,7 @@ fn oauth_account(user_id: u64) -> AccountRecord {
     }
 }
 
-fn login(id: &str, state: LoginState) -> LoginRecord {
+pub(super) fn login(id: &str, state: LoginState) -> LoginRecord {
     LoginRecord {
         id: id.to_owned(),
         instance: InstanceUrl::gitlab_com(),
@@ -95,7 +97,7 @@ fn login(id: &str, state: LoginState) -> LoginRecord {
     }
 }
 
-fn grant(user_id: u64, number: u64) -> GrantRecord {
+pub(super) fn grant(user_id: u64, number: u64) -> GrantRecord {
     GrantRecord {
         account: account(user_id, 0).id,
         generation: generation(number),
@@ -200,7 +202,7 @@ fn accounts_and_grants_survive_a_restart() {
     store.put_account(&account(2, 1)).unwrap();
     store.delete_account(&account(2, 1).id).unwrap();
     drop(store);
-    let store = open(&dir);
+    let mut store = open(&dir);
     assert_eq!(store.load_accounts().unwrap().records, [account(1, 1)]);
     assert_eq!(store.load_grants().unwrap().records, [grant(1, 1)]);
     assert_eq!(fs::metadata(&dir).unwrap().permissions().mode() & 0o777, 0o700);
@@ -303,6 +305,7 @@ fn tampered(dir: &Path, tree: &str, key: &AccountId, change: impl FnOnce(String)
     assert_ne!(before, after, "the change must change something");
     records.insert(key.as_str(), after.as_str()).unwrap();
     drop((records, db));
+    fs::remove_file(dir.join(second_copy::FILE)).unwrap();
     open(dir)
 }
 
@@ -345,7 +348,7 @@ fn a_record_moved_to_another_account_does_not_open() {
         String::from_utf8(codec::encode_account(&seal::Sealer::new(&key()), &account(2, 1)).unwrap()).unwrap();
     drop(store);
     let id = account(1, 1).id;
-    let store = tampered(dir.path(), "accounts", &id, |_| foreign);
+    let mut store = tampered(dir.path(), "accounts", &id, |_| foreign);
     let unreadable = store.load_accounts().unwrap().unreadable;
     assert_eq!(unreadable, [Unreadable { id: id.to_string(), reason: RecordError::BrokenSeal }]);
 }

@@ -16,6 +16,7 @@ fn routes(id: &str) -> Vec<(&'static str, String)> {
         ("GET", "/admin/v1/status".to_owned()),
         ("GET", "/admin/v1/config".to_owned()),
         ("GET", "/admin/v1/models".to_owned()),
+        ("POST", "/admin/v1/backup".to_owned()),
         ("GET", "/admin/v1/accounts".to_owned()),
         ("POST", "/admin/v1/accounts".to_owned()),
         ("GET", format!("/admin/v1/accounts/{id}")),

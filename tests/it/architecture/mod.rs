@@ -76,6 +76,7 @@ const FLOORS: &[Room] = &[
             "gitlab::gateway",
             "gitlab::upstream",
             "protocol",
+            "store::backup",
             "domain",
         ],
     ),

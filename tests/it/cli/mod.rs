@@ -12,7 +12,8 @@ async fn help_and_version_are_there_without_any_settings() {
     let mut machine = Machine::new();
     machine.set("DUOPOOL_LISTEN", "nonsense");
     let help = machine.run(&["--help"]).await;
-    for command in ["serve", "demo", "simulate", "login", "accounts", "models", "status", "config"] {
+    for command in ["serve", "demo", "simulate", "login", "accounts", "models", "status", "config", "backup", "restore"]
+    {
         assert!(help.fine().contains(&format!("\n  {command} ")), "{command}: {}", help.out);
         let own = machine.run(&[command, "--help"]).await;
         assert!(own.fine().contains("Usage: duopool"), "{}", own.out);
@@ -31,6 +32,9 @@ async fn wrong_usage_ends_with_2() {
         &["accounts", "show"],
         &["serve", "--port", "1"],
         &["status", "extra"],
+        &["backup"],
+        &["restore"],
+        &["rotate-master-key", "extra"],
         &["demo", "--listen", "nowhere"],
         &["login", "--pat", "--json=yes"],
     ];
@@ -52,9 +56,10 @@ async fn there_is_no_flag_for_a_secret() {
         "--admin-key",
         "--master-key",
         "--client-key",
+        "--passphrase",
         "--client-secret",
     ] {
-        for command in ["login", "serve", "accounts", "status"] {
+        for command in ["login", "serve", "accounts", "status", "backup", "restore", "rotate-master-key"] {
             assert_eq!(machine.run(&[command, flag, "secret"]).await.code, Some(2), "{command} {flag}");
         }
     }

@@ -187,7 +187,7 @@ async fn without_an_application_the_command_says_how_to_register_one() {
 }
 
 #[actix::test]
-async fn a_server_that_is_killed_in_the_middle_says_so_once() {
+async fn a_server_that_is_killed_in_the_middle_says_so_until_somebody_has_seen_it() {
     let gitlab = simulated(&["ada"]).await;
     let (mut machine, _) = machine_of(&gitlab).await;
     machine.set("DUOPOOL_ADMIN_KEY", crate::support::ADMIN_KEY);
@@ -207,6 +207,10 @@ async fn a_server_that_is_killed_in_the_middle_says_so_once() {
     drop(waiting);
     gitlab.handle.release(hold);
 
+    // Killed again before anybody looked.
+    let (server, _) = machine.serve().await;
+    let killed = server.stop("KILL").await;
+    assert!(killed.err.contains("the server stopped in the middle of a login"), "{killed:?}");
     let (server, address) = machine.serve().await;
     let list = admin(address, "GET", "/admin/v1/logins").send().await.json();
     let left = &list["logins"][0];
@@ -215,7 +219,7 @@ async fn a_server_that_is_killed_in_the_middle_says_so_once() {
     assert!(message.contains("whether GitLab handed out tokens is not known"), "{list}");
     let stopped = server.stop("TERM").await;
     assert!(stopped.err.contains("the server stopped in the middle of a login"), "{stopped:?}");
-    // Once: it is forgotten by now.
+    // It has been shown, and is forgotten by now.
     let (server, address) = machine.serve().await;
     assert_eq!(admin(address, "GET", "/admin/v1/logins").send().await.json(), json!({ "logins": [] }));
     let stopped = server.stop("TERM").await;

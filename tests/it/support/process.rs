@@ -84,7 +84,15 @@ impl Machine {
 
     /// Runs a command to its end, with `input` on its standard input.
     pub async fn run_with(&self, arguments: &[&str], input: &str) -> Ended {
-        let mut child = self.spawn(arguments);
+        Self::to_the_end(self.spawn(arguments), arguments, input).await
+    }
+
+    /// Runs a command to its end behind a line of shell, such as a limit that is set.
+    pub async fn run_behind(&self, shell: &str, arguments: &[&str]) -> Ended {
+        Self::to_the_end(self.spawn_behind(shell, arguments), arguments, "").await
+    }
+
+    async fn to_the_end(mut child: Child, arguments: &[&str], input: &str) -> Ended {
         let (mut stdin, input) = (child.stdin.take().expect("standard input"), input.to_owned());
         // A command that does not read closes its end; that is its right.
         thread::spawn(move || drop(stdin.write_all(input.as_bytes())));
@@ -107,7 +115,10 @@ impl Machine {
 
     /// Starts a command that stays and can be typed to.
     pub fn start_open(&self, arguments: &[&str]) -> Started {
-        let mut child = self.spawn(arguments);
+        Self::started(self.spawn(arguments))
+    }
+
+    fn started(mut child: Child) -> Started {
         let input = child.stdin.take();
         let err = Some(read(child.stderr.take()));
         let (told, lines) = unbounded_channel();
@@ -116,17 +127,35 @@ impl Machine {
         Started { child, lines, out: String::new(), err, input }
     }
 
+    /// Starts `duopool serve` on a free port behind a line of shell, such as a limit that is set, and waits until it serves.
+    pub async fn serve_behind(&self, shell: &str) -> (Started, SocketAddr) {
+        let mut server = Self::started(self.spawn_behind(shell, &["serve", "--listen", "127.0.0.1:0"]));
+        let address = server.address().await;
+        (server, address)
+    }
+
     /// Starts `duopool serve` on a free port and waits until it serves.
     pub async fn serve(&self) -> (Started, SocketAddr) {
         let mut server = self.start(&["serve", "--listen", "127.0.0.1:0"]);
-        let line = server.line("serves on http://").await;
-        let address = line.rsplit("http://").next().and_then(|text| text.parse().ok());
-        (server, address.expect("an address"))
+        let address = server.address().await;
+        (server, address)
     }
 
     fn spawn(&self, arguments: &[&str]) -> Child {
         let mut command = Command::new(env!("CARGO_BIN_EXE_duopool"));
-        command.args(arguments.iter().map(OsStr::new)).env_clear().current_dir(self.folder.path());
+        command.args(arguments.iter().map(OsStr::new));
+        self.launch(command)
+    }
+
+    fn spawn_behind(&self, shell: &str, arguments: &[&str]) -> Child {
+        let mut command = Command::new("/bin/sh");
+        command.arg("-c").arg(format!("{shell}; exec \"$0\" \"$@\"")).arg(env!("CARGO_BIN_EXE_duopool"));
+        command.args(arguments);
+        self.launch(command)
+    }
+
+    fn launch(&self, mut command: Command) -> Child {
+        command.env_clear().current_dir(self.folder.path());
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command.spawn().expect("the binary starts")
@@ -176,6 +205,11 @@ impl Started {
                 return Some(line);
             }
         }
+    }
+
+    async fn address(&mut self) -> SocketAddr {
+        let line = self.line("serves on http://").await;
+        line.rsplit("http://").next().and_then(|text| text.parse().ok()).expect("an address")
     }
 
     /// Returns standard output so far.
