@@ -20,11 +20,15 @@ fn quote_with(status: u16, content_type: &str, body: &str, headers: &[(&str, &st
 
 /// Nothing changed at GitLab, and the answer has in it what was sent.
 pub(super) const QUOTES: &[Fault] = &[
-    Fault("invalid_grant", || quote(400, JSON, r#"{"error":"invalid_grant","error_description":"{secrets} is no more"}"#)),
+    Fault("invalid_grant", || {
+        quote(400, JSON, r#"{"error":"invalid_grant","error_description":"{secrets} is no more"}"#)
+    }),
     Fault("invalid_grant with the form", || {
         quote(400, JSON, r#"{"error":"invalid_grant","error_description":"you sent {body}"}"#)
     }),
-    Fault("invalid_client", || quote(401, JSON, r#"{"error":"invalid_client","error_description":"{secrets} {body}"}"#)),
+    Fault("invalid_client", || {
+        quote(401, JSON, r#"{"error":"invalid_client","error_description":"{secrets} {body}"}"#)
+    }),
     Fault("an unknown error", || quote(400, JSON, r#"{"error":"{secrets}","error_description":"{body}"}"#)),
     Fault("a member of that name", || quote(400, JSON, r#"{"{secrets}":1,"error":{"{body}":["{secrets}"]}}"#)),
     Fault("an error of GitLab's API", || quote(403, JSON, r#"{"message":"403 Forbidden {secrets} {body}"}"#)),
@@ -42,8 +46,11 @@ pub(super) const QUOTES: &[Fault] = &[
     Fault("a redirect", || quote_with(307, HTML, "", &[("location", "https://gitlab.example.com/?{body}")])),
     Fault("another redirect", || quote_with(302, HTML, "{secrets}", &[("location", "http://127.0.0.1:9/{secrets}")])),
     Fault("headers", || {
-        let headers =
-            [("www-authenticate", "Bearer error_description=\"{secrets}\""), ("set-cookie", "t={body}"), ("x-request-id", "{secrets}")];
+        let headers = [
+            ("www-authenticate", "Bearer error_description=\"{secrets}\""),
+            ("set-cookie", "t={body}"),
+            ("x-request-id", "{secrets}"),
+        ];
         quote_with(401, JSON, r#"{"error":"invalid_token","error_description":"{secrets}"}"#, &headers)
     }),
     Fault("a content type", || quote(400, "text/{secrets}", "{}")),

@@ -129,8 +129,11 @@ impl Scene {
     }
 
     pub(super) async fn send(&mut self, request: Request) -> Answer {
-        let answer = request.send().await;
-        self.add(Kind::Answer, "an answer", format!("{}\n{answer:?}", answer.text()));
+        let mut answer = request.send().await;
+        let body = std::mem::take(&mut answer.body);
+        // Status and headers, and the body as it is.
+        self.add(Kind::Answer, "an answer", [format!("{answer:?}\n").as_bytes(), &body].concat());
+        answer.body = body;
         answer
     }
 

@@ -149,7 +149,11 @@ fn written(secret: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
 
 fn percent_encoded(secret: &[u8], encode: impl Fn(u8) -> String) -> Vec<u8> {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
-    secret.iter().map(|byte| if is_plain(*byte) { char::from(*byte).into() } else { encode(*byte) }).collect::<String>().into()
+    secret
+        .iter()
+        .map(|byte| if is_plain(*byte) { char::from(*byte).into() } else { encode(*byte) })
+        .collect::<String>()
+        .into()
 }
 
 #[test]
