@@ -22,8 +22,10 @@ async fn no_secret_of_any_flow_is_said_or_left_behind() {
     let only = std::env::var("DUOPOOL_SECRETS_FLOW").unwrap_or_default();
     let chosen = flows::FLOWS.iter().filter(|(name, _)| name.contains(&only));
     let runs = chosen.map(|(name, flow)| async move {
+        let started = std::time::Instant::now();
         let searched = actix_web::rt::spawn(flow()).await;
         let (found, kinds) = searched.unwrap_or_else(|error| (vec![format!("it failed: {error}")], Vec::new()));
+        println!("{name}: {:?}", started.elapsed());
         (found.into_iter().map(move |words| format!("{name}: {words}")).collect::<Vec<String>>(), kinds)
     });
     let done: Vec<_> = futures::stream::iter(runs).buffer_unordered(SIDE_BY_SIDE).collect().await;
