@@ -58,6 +58,7 @@ impl Scene {
         machine.set("GITLAB_OAUTH_CLIENT_ID", CLIENT_ID);
         machine.set("DUOPOOL_LOG", "trace");
         machine.set("RUST_BACKTRACE", "full");
+        machine.set("DUOPOOL_QUEUE_TIMEOUT_S", "1");
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
         let mut scene = Self { gitlab, machine, address, server: None, secrets, places: Vec::new() };
         scene.serve().await;
