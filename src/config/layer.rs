@@ -128,7 +128,8 @@ pub(super) fn from_file(asked: Option<&Path>) -> Result<Layer, ConfigError> {
         // The error's own display quotes the line, which may hold a key.
         let line =
             error.span().map_or(1, |span| text.bytes().take(span.start).filter(|byte| *byte == b'\n').count() + 1);
-        ConfigError::Syntax { path: path.to_owned(), problem: format!("line {line}: {}", error.message()) }
+        let problem = format!("line {line}: {}", without_values(error.message()));
+        ConfigError::Syntax { path: path.to_owned(), problem }
     })
 }
 
@@ -142,7 +143,22 @@ pub(super) fn from_environment(variable: impl Fn(&str) -> Option<String>) -> Res
         let Some(text) = variable(&key).filter(|text| !text.is_empty()) else { continue };
         table.insert((*name).to_owned(), typed(name, text));
     }
-    table.try_into().map_err(|error: toml::de::Error| ConfigError::Environment(error.message().to_owned()))
+    table.try_into().map_err(|error: toml::de::Error| ConfigError::Environment(without_values(error.message())))
+}
+
+/// Returns the parser's words without the values and names that they quote, since any of these may be a key that was put
+/// in the wrong place.
+fn without_values(message: &str) -> String {
+    let shown = match (message.find('"'), message.rfind('"')) {
+        (Some(first), Some(last)) if first < last => format!("{}\"***\"{}", &message[..first], &message[last + 1..]),
+        _ => message.to_owned(),
+    };
+    let is_name = |text: &str| text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+    let Some(rest) = shown.strip_prefix("unknown field `") else { return shown };
+    match rest.split_once("`, ") {
+        Some((name, rest)) if !is_name(name) => format!("unknown field, {rest}"),
+        _ => shown,
+    }
 }
 
 fn typed(name: &str, text: String) -> toml::Value {

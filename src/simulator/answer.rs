@@ -194,6 +194,7 @@ fn shaped(effect: Option<Effect>, chunks: &mut VecDeque<Bytes>, dialect: Option<
             Effect::Hang
             | Effect::HangProcessed
             | Effect::Answer { .. }
+            | Effect::Quote { .. }
             | Effect::AnswerProcessed { .. }
             | Effect::Delay { .. }
             | Effect::Merge { .. }

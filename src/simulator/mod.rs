@@ -37,6 +37,7 @@ mod openai_chat;
 mod openai_responses;
 mod plausible;
 mod script;
+mod seen_secrets;
 mod server;
 mod state;
 mod steps;
@@ -57,6 +58,7 @@ pub use oauth::{
     IssuedTokens, OauthApplication, OauthPolicy, demo_applications,
 };
 pub use script::{Call, Effect, Rule};
+pub use seen_secrets::SeenSecret;
 pub use server::{Running, Settings, start};
 pub use state::{Deployment, Instance};
 pub use steps::{Flow, Hold, HoldInForce, Step, StepEvent};

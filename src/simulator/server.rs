@@ -23,6 +23,7 @@ use crate::simulator::journal::{Arrival, Gauges, Journal, fingerprint};
 use crate::simulator::limits::{Kind, Windows};
 use crate::simulator::oauth::{OauthApplication, Params, Vault, demo_applications};
 use crate::simulator::script::{Call, Effect, Plan, Script};
+use crate::simulator::seen_secrets::{SeenSecrets, quoting};
 use crate::simulator::state::{Instance, Shared, State};
 use crate::simulator::steps::{Flow, Step, Steps};
 use crate::simulator::tally::Tallies;
@@ -135,6 +136,7 @@ pub async fn start(settings: Settings) -> io::Result<Running> {
         windows: Windows::default(),
         tallies: Tallies::default(),
         steps: Steps::default(),
+        seen_secrets: SeenSecrets::default(),
     };
     let prefix = settings.path_prefix.trim_end_matches('/').to_owned();
     let shared = Arc::new(Shared::new(state, settings.clock, listener.local_addr()?, prefix));
@@ -256,6 +258,11 @@ async fn entry(request: HttpRequest, body: Bytes, shared: web::Data<Shared>) -> 
         Some(Effect::Answer { status, body, content_type, headers }) => {
             answer::of_rule(status, body, &content_type, headers)
         }
+        Some(Effect::Quote { status, body, content_type, headers }) => {
+            let quoted = |text: &str, in_json| quoting(text, &asked, in_json);
+            let headers = headers.iter().map(|(name, value)| (name.clone(), quoted(value, false))).collect();
+            answer::of_rule(status, quoted(&body, content_type.contains("json")), &content_type, headers)
+        }
         Some(effect @ Effect::CloseUnprocessed) => {
             plan.effect = Some(effect);
             answer::of_rule(200, String::new(), "text/plain", Vec::new())
@@ -295,6 +302,9 @@ async fn processed(
         return refusal;
     }
     let answer = part.answer(shared, call, asked);
+    if shared.read(|state| state.seen_secrets.is_kept()) {
+        shared.change(|state| state.seen_secrets.answer(&answer));
+    }
     if exchange.has_steps() && matches!(answer.status, 200 | 201) {
         exchange.reach(Step::Committed, Some(answer.status)).await;
     }
@@ -351,6 +361,7 @@ fn arrive(
         let plan = state.script.take(account.as_deref(), call, model, at);
         let grant = grant.map(|grant| grant.number);
         state.gauges.requests += 1;
+        state.seen_secrets.request(asked);
         state.gauges.open_requests += 1;
         let (method, headers) = (request.method().as_str(), request.headers());
         let watched = watch(state, call, account.clone(), owner, &params, at);

@@ -19,6 +19,7 @@ use crate::simulator::journal::{Gauges, Journal};
 use crate::simulator::limits::{Kind, Limits, Windows};
 use crate::simulator::oauth::{OauthApplication, OauthPolicy, Vault};
 use crate::simulator::script::Script;
+use crate::simulator::seen_secrets::SeenSecrets;
 use crate::simulator::steps::Steps;
 use crate::simulator::tally::{Tallies, Tally};
 
@@ -110,6 +111,7 @@ pub(crate) struct State {
     pub(crate) windows: Windows,
     pub(crate) tallies: Tallies,
     pub(crate) steps: Steps,
+    pub(crate) seen_secrets: SeenSecrets,
 }
 
 impl State {

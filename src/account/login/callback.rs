@@ -92,10 +92,17 @@ impl Callback {
         }
         let full = |text: Option<String>| text.filter(|text| !text.is_empty());
         let state = Secret::new(full(parts.state).ok_or(CallbackError::Missing("state"))?);
-        let description = printable(&parts.description.unwrap_or_default());
+        let code = full(parts.code).map(Secret::new);
+        let shown = |text: String| {
+            let struck = [Some(&state), code.as_ref()].into_iter().flatten();
+            let clean = struck.fold(text.into_bytes(), |text, secret| secret.struck_from(&text).into_owned());
+            printable(&String::from_utf8_lossy(&clean))
+        };
         let outcome = match full(parts.error) {
-            Some(error) => Err(Denied { error: printable(&error), description }),
-            None => Ok(Secret::new(full(parts.code).ok_or(CallbackError::Missing("code"))?)),
+            Some(error) => {
+                Err(Denied { error: shown(error), description: shown(parts.description.unwrap_or_default()) })
+            }
+            None => Ok(code.ok_or(CallbackError::Missing("code"))?),
         };
         Ok(Self { state, outcome })
     }
@@ -140,8 +147,10 @@ mod tests {
     fn an_answer_has_a_state_and_either_a_code_or_an_error() {
         let fine = Callback::from_query("code=c%2B1&state=s&session_state=x").unwrap();
         assert_eq!((fine.state.expose().as_str(), fine.outcome.unwrap().expose().as_str()), ("s", "c+1"));
-        let denied = Callback::from_query("error=access_denied&error_description=No%0A+thanks&state=s").unwrap();
-        let expected = Denied { error: "access_denied".to_owned(), description: "No thanks".to_owned() };
+        let denied =
+            Callback::from_query("error=access_denied&error_description=No%0A+thanks+st4te+c0de&state=st4te&code=c0de")
+                .unwrap();
+        let expected = Denied { error: "access_denied".to_owned(), description: "No thanks *** ***".to_owned() };
         assert_eq!(denied.outcome.unwrap_err(), expected);
         for (query, why) in [
             ("", CallbackError::Missing("state")),

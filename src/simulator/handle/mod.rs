@@ -10,6 +10,7 @@ use crate::domain::time::Clock as _;
 use crate::simulator::account::{Credit, SimulatedAccount, Standing};
 use crate::simulator::journal::{Gauges, Record};
 use crate::simulator::script::{Call, Rule};
+use crate::simulator::seen_secrets::SeenSecret;
 use crate::simulator::state::{Instance, Shared};
 
 /// There is no account with this username.
@@ -131,6 +132,16 @@ impl SimulatorHandle {
     /// Switches the log on or off. A benchmark wants it off.
     pub fn keep_requests(&self, keep: bool) {
         self.shared.change(|state| state.journal.keep(keep));
+    }
+
+    /// Keeps every secret from now on, in clear text.
+    pub fn keep_secrets(&self) {
+        self.shared.change(|state| state.seen_secrets.keep());
+    }
+
+    /// Returns the secrets that were kept, oldest first, each once.
+    pub fn seen_secrets(&self) -> Vec<SeenSecret> {
+        self.shared.read(|state| state.seen_secrets.all().to_vec())
     }
 
     /// Returns the counts.

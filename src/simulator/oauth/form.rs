@@ -49,6 +49,11 @@ impl Params {
     }
 }
 
+/// Returns whether the value of a parameter opens something.
+pub(crate) fn is_secret(name: &str) -> bool {
+    SECRETS.contains(&name)
+}
+
 fn is_form(headers: &HeaderMap) -> bool {
     let kind = headers.get("content-type").and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     kind.trim_start().to_ascii_lowercase().starts_with(FORM)

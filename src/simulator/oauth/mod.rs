@@ -31,7 +31,7 @@ pub use application::{
 };
 pub(crate) use authorize::approve;
 pub(crate) use device::decide as decide_device;
-pub(crate) use form::{Params, masked_body, masked_target};
+pub(crate) use form::{Params, is_secret, masked_body, masked_target};
 pub(crate) use refusal::Refusal;
 pub(crate) use vault::Consent;
 pub use vault::IssuedTokens;

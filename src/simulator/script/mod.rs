@@ -73,6 +73,20 @@ pub enum Effect {
         #[serde(default)]
         headers: Vec<(String, String)>,
     },
+    /// As [`Effect::Answer`], but the answer quotes the request: in body and headers `{body}` stands for the request's body
+    /// as it was sent, and `{secrets}` for the values of its secrets, separated by spaces.
+    Quote {
+        /// HTTP status.
+        status: u16,
+        /// The whole body.
+        body: String,
+        /// Its content type; in JSON what is quoted is escaped.
+        #[serde(default = "json_type")]
+        content_type: String,
+        /// Further headers.
+        #[serde(default)]
+        headers: Vec<(String, String)>,
+    },
     /// The ordinary answer comes slowly. Works together with one other effect.
     Delay {
         /// Milliseconds before the response head.

@@ -68,6 +68,11 @@ impl Machine {
         self.variables.push((name.to_owned(), value.to_owned()));
     }
 
+    /// Returns an environment variable of the commands.
+    pub fn variable(&self, name: &str) -> Option<String> {
+        self.variables.iter().find(|(other, _)| other == name).map(|(_, value)| value.clone())
+    }
+
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
@@ -183,15 +188,21 @@ impl Ended {
 impl Started {
     /// Waits for a line of standard output that contains `text`, and returns it.
     pub async fn line(&mut self, text: &str) -> String {
+        let Some(line) = self.line_or_end(text).await else {
+            let err = self.err.take().map(|err| err.join().expect("standard error"));
+            panic!("it ended without `{text}`: {} {err:?}", self.out);
+        };
+        line
+    }
+
+    /// As [`Started::line`], but returns `None` if standard output ends before.
+    pub async fn line_or_end(&mut self, text: &str) -> Option<String> {
         loop {
-            let Some(line) = timeout(PATIENCE, self.lines.recv()).await.expect("a line in time") else {
-                let err = self.err.take().map(|err| err.join().expect("standard error"));
-                panic!("it ended without `{text}`: {} {err:?}", self.out);
-            };
+            let line = timeout(PATIENCE, self.lines.recv()).await.expect("a line in time")?;
             self.out += &line;
             self.out.push('\n');
             if line.contains(text) {
-                return line;
+                return Some(line);
             }
         }
     }
