@@ -46,7 +46,9 @@ impl SeenSecrets {
     /// Notes what a request has in it.
     pub(crate) fn request(&mut self, asked: &Asked<'_>) {
         if self.keep {
-            of_request(asked).into_iter().for_each(|(kind, value)| self.note(kind, value));
+            for (kind, value) in of_request(asked) {
+                self.note(kind, value);
+            }
         }
     }
 
