@@ -22,7 +22,7 @@ const LONG_LIFE_S: u64 = 7_200;
 /// Servers of one flow at the same time.
 const SIDE_BY_SIDE: usize = 8;
 /// Longer than anything here takes.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 type Searched = (Vec<String>, Vec<String>);
 type Run = fn() -> LocalBoxFuture<'static, Searched>;

@@ -13,7 +13,7 @@ use super::search::{Kind, Place, Secrets, Shown};
 use crate::support::{Answer, Machine, Request, Started, contents, simulated, token_of};
 
 /// Longer than anything here takes.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 pub(super) const CLIENT_ID: &str = "an-application";
 /// With all that is written in another way in a form, in JSON, in HTML and in an address.
 pub(super) const CLIENT_SECRET: &str = "gloas-kwzqj/7+=&\"<%>\\'-client-secret";

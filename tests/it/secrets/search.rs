@@ -130,7 +130,7 @@ fn written(secret: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
     forms.push(("as a list of bytes", listed.join(", ").into_bytes()));
     if let Ok(text) = std::str::from_utf8(secret) {
         let quoted = serde_json::Value::from(text).to_string();
-        forms.push(("in JSON", quoted[1..quoted.len() - 1].as_bytes().to_vec()));
+        forms.push(("in JSON", quoted.as_bytes()[1..quoted.len() - 1].to_vec()));
         forms.push(("in Debug", format!("{text:?}")[1..].trim_end_matches('"').as_bytes().to_vec()));
         forms.push(("as a form", url::form_urlencoded::byte_serialize(secret).collect::<String>().into_bytes()));
         forms.push(("percent-encoded", percent_encoded(secret, |byte| format!("%{byte:02X}"))));
