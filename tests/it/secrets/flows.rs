@@ -5,10 +5,9 @@ use std::time::Duration;
 use duopool::simulator::{Call, Decision, Flow, Hold, Step};
 use futures::FutureExt as _;
 use futures::future::LocalBoxFuture;
-use futures::stream::{self, StreamExt as _};
 use serde_json::json;
 use tokio::net::TcpListener;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 use super::faults::{DAMAGED, Fault, QUOTES};
 use super::scene::{CLIENT_KEY, CLIENT_SECRET, Scene, part};
@@ -19,8 +18,6 @@ const PASSPHRASE: &str = "backup-passphrase \"zqxwv\" /0123456789";
 /// So long an access token lives that is to be exchanged at once, in seconds; a login is over by then.
 const SHORT_LIFE_S: u64 = 4;
 const LONG_LIFE_S: u64 = 7_200;
-/// Servers of one flow at the same time.
-const SIDE_BY_SIDE: usize = 8;
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -35,7 +32,6 @@ pub(super) const FLOWS: &[(&str, Run)] = &[
     ("requests that name a secret in the wrong place", || misplaced().boxed_local()),
     ("device logins", || devices().boxed_local()),
     ("failing exchanges of codes", || codes().boxed_local()),
-    ("failing refreshes", || refreshes().boxed_local()),
     ("failing checks and mints", || checks().boxed_local()),
     ("failing personal access tokens", || personal_tokens().boxed_local()),
     ("sudden deaths in mid-exchange", || deaths().boxed_local()),
@@ -69,16 +65,6 @@ async fn whole_life() -> Searched {
     }
     scene.gitlab.handle.clear_rules();
     scene.look_around().await;
-    // Two generations by themselves.
-    scene.gitlab.handle.change_instance(|instance| instance.oauth.access_lifetime_s = SHORT_LIFE_S);
-    scene.logged_in("ada").await;
-    let refreshed = |count| scene.gitlab.handle.tally("ada").expect("ada").refreshes_committed >= count;
-    let waiting = async {
-        while !refreshed(2) {
-            sleep(Duration::from_millis(20)).await;
-        }
-    };
-    timeout(PATIENCE, waiting).await.expect("two refreshes");
     scene.look_around().await;
     assert_eq!(scene.send(scene.admin("DELETE", &account)).await.status, 204);
     scene.searched().await
@@ -368,31 +354,6 @@ async fn codes() -> Searched {
     }
     scene.look_around().await;
     scene.searched().await
-}
-
-/// Each fault has a server of its own, since some of them keep all accounts of an instance waiting.
-async fn refreshes() -> Searched {
-    let runs = QUOTES.iter().chain(DAMAGED).map(refresh_that_fails);
-    let done: Vec<Searched> = stream::iter(runs).buffer_unordered(SIDE_BY_SIDE).collect().await;
-    let (found, kinds): (Vec<_>, Vec<_>) = done.into_iter().unzip();
-    (found.concat(), kinds.concat())
-}
-
-async fn refresh_that_fails(Fault(name, effect): &Fault) -> Searched {
-    let mut scene = Scene::new(&["ada"]).await;
-    scene.gitlab.handle.change_instance(|instance| instance.oauth.access_lifetime_s = SHORT_LIFE_S);
-    let account = scene.logged_in("ada").await;
-    // The next refresh, which comes by itself, meets it.
-    scene.next(effect(), |rule| rule.on(Call::Refresh));
-    scene.all_happened().await;
-    scene.gitlab.handle.change_instance(|instance| instance.oauth.access_lifetime_s = LONG_LIFE_S);
-    for path in ["test", "refresh"] {
-        scene.post(&format!("{account}/{path}"), &json!({})).await;
-    }
-    scene.look_around().await;
-    assert_eq!(scene.send(scene.admin("DELETE", &account)).await.status, 204);
-    let (found, kinds) = scene.searched().await;
-    (found.into_iter().map(|words| format!("{name}: {words}")).collect(), kinds)
 }
 
 /// The calls by which it is found out whose tokens these are and what they are good for, at a login and later.

@@ -31,8 +31,7 @@ async fn no_secret_of_any_flow_is_said_or_left_behind() {
     let found: Vec<&String> = done.iter().flat_map(|(found, _)| found).collect();
     assert!(found.is_empty(), "{} findings:\n{found:#?}", found.len());
     let kinds: BTreeSet<&str> = done.iter().flat_map(|(_, kinds)| kinds).map(String::as_str).collect();
-    for kind in ["access_token", "refresh_token", "code", "code_verifier", "device_code", "token", "bearer", "a state"]
-    {
+    for kind in ["access_token", "refresh_token", "code", "code_verifier", "device_code", "token", "a state"] {
         assert!(!only.is_empty() || kinds.contains(kind), "no {kind} ever came up: {kinds:?}");
     }
 }
