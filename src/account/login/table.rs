@@ -394,7 +394,7 @@ mod tests {
             ("state=state-a&error=invalid_scope", "does not offer the scopes"),
             ("state=state-a&error=server_error", "GitLab refused the sign-in: server_error"),
             // Whoever says both is not believed about the code.
-            ("state=state-a&error=access_denied&code=c", "declined"),
+            ("state=state-a&error=access_denied&code=c0d3", "declined"),
         ] {
             let mut logins = logins();
             assert!(matches!(logins.redeem(Whose::Any, answer(query), NOW), Ok(Redeemed::Denied { .. })), "{query}");

@@ -5,9 +5,10 @@ use std::time::Duration;
 use duopool::simulator::{Call, Decision, Flow, Hold, Step};
 use futures::FutureExt as _;
 use futures::future::LocalBoxFuture;
+use futures::stream::{self, StreamExt as _};
 use serde_json::json;
 use tokio::net::TcpListener;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::faults::{DAMAGED, Fault, QUOTES};
 use super::scene::{CLIENT_KEY, CLIENT_SECRET, Scene, part};
@@ -18,6 +19,8 @@ const PASSPHRASE: &str = "backup-passphrase \"zqxwv\" /0123456789";
 /// So long an access token lives that is to be exchanged at once, in seconds; a login is over by then.
 const SHORT_LIFE_S: u64 = 4;
 const LONG_LIFE_S: u64 = 7_200;
+/// Servers of one flow at the same time.
+const SIDE_BY_SIDE: usize = 8;
 /// Longer than anything here takes.
 const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -38,6 +41,9 @@ pub(super) const FLOWS: &[(&str, Run)] = &[
     ("bad settings", || bad_settings().boxed_local()),
     ("a wrong key and a damaged folder", || damaged_folder().boxed_local()),
 ];
+
+/// Takes minutes, since each fault wants a server of its own and its own turn: run only when it is asked for by name.
+pub(super) const SLOW: &[(&str, Run)] = &[("failing refreshes", || refreshes().boxed_local())];
 
 /// Login, use, renewal, login again, removal.
 async fn whole_life() -> Searched {
@@ -65,6 +71,16 @@ async fn whole_life() -> Searched {
     }
     scene.gitlab.handle.clear_rules();
     scene.look_around().await;
+    // Two generations by themselves.
+    scene.gitlab.handle.change_instance(|instance| instance.oauth.access_lifetime_s = SHORT_LIFE_S);
+    scene.logged_in("ada").await;
+    let refreshed = |count| scene.gitlab.handle.tally("ada").expect("ada").refreshes_committed >= count;
+    let waiting = async {
+        while !refreshed(2) {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(PATIENCE, waiting).await.expect("two refreshes");
     scene.look_around().await;
     assert_eq!(scene.send(scene.admin("DELETE", &account)).await.status, 204);
     scene.searched().await
@@ -354,6 +370,28 @@ async fn codes() -> Searched {
     }
     scene.look_around().await;
     scene.searched().await
+}
+
+/// Each fault has a server of its own, since some of them keep all accounts of an instance waiting.
+async fn refreshes() -> Searched {
+    let runs = QUOTES.iter().chain(DAMAGED).map(refresh_that_fails);
+    let done: Vec<Searched> = stream::iter(runs).buffer_unordered(SIDE_BY_SIDE).collect().await;
+    let (found, kinds): (Vec<_>, Vec<_>) = done.into_iter().unzip();
+    (found.concat(), kinds.concat())
+}
+
+async fn refresh_that_fails(Fault(name, effect): &Fault) -> Searched {
+    let mut scene = Scene::new(&["ada"]).await;
+    scene.gitlab.handle.change_instance(|instance| instance.oauth.access_lifetime_s = SHORT_LIFE_S);
+    let account = scene.logged_in("ada").await;
+    // The next refresh, which comes by itself, meets it.
+    scene.next(effect(), |rule| rule.on(Call::Refresh));
+    scene.all_happened().await;
+    scene.gitlab.handle.change_instance(|instance| instance.oauth.access_lifetime_s = LONG_LIFE_S);
+    scene.look_around().await;
+    assert_eq!(scene.send(scene.admin("DELETE", &account)).await.status, 204);
+    let (found, kinds) = scene.searched().await;
+    (found.into_iter().map(|words| format!("{name}: {words}")).collect(), kinds)
 }
 
 /// The calls by which it is found out whose tokens these are and what they are good for, at a login and later.
