@@ -142,6 +142,46 @@ async fn thinking_and_calls_go_round_and_come_back_as_the_model_gave_them() {
     assert_eq!(sent["input"][1]["type"], "reasoning", "{sent}");
 }
 
+/// A seal of ours opens, but the provider behind it may have changed its key since.
+#[actix::test]
+async fn thinking_that_its_own_provider_does_not_know_any_more_is_left_out_and_named() {
+    let claude = json!({ "type": "error", "error": { "type": "invalid_request_error",
+        "message": "messages.1.content.0: Invalid `signature` in `thinking` block" } });
+    let gpt = json!({ "error": { "message": "The encrypted content gAAA... could not be verified.",
+        "type": "invalid_request_error", "param": null, "code": "invalid_encrypted_content" } });
+    for (path, model, call, refusal, dropped) in [
+        (RESPONSES, NEW_SONNET, Call::Messages, claude, "input[].reasoning"),
+        (MESSAGES, GPT, Call::Responses, gpt, "messages[].content[].thinking"),
+    ] {
+        let app = TestApp::with_accounts(&["ada", "ben"]).await;
+        let body = tool_request(path, model);
+        let first = app.ask(path, &body).await.json();
+        let turns = if path == MESSAGES {
+            let call_id = &first["content"].as_array().expect("content").last().expect("a call")["id"];
+            let result = json!({ "type": "tool_result", "tool_use_id": call_id, "content": "22 degrees" });
+            json!({ "messages": [body["messages"][0], { "role": "assistant", "content": first["content"] },
+                { "role": "user", "content": [result] }] })
+        } else {
+            let mut input = body["input"].as_array().expect("items").clone();
+            let output = first["output"].as_array().expect("output");
+            input.extend(output.iter().cloned());
+            let call_id = &output.last().expect("a call")["call_id"];
+            input.push(json!({ "type": "function_call_output", "call_id": call_id, "output": "22 degrees" }));
+            json!({ "input": input })
+        };
+        app.gitlab.add_rule(Rule::once(Effect::json(400, &refusal)).on(call));
+        let second = app.ask(path, &with(&body, &turns)).await;
+        assert_eq!(second.status, 200, "{}", second.text());
+        assert!(second.text().contains("22 degrees"), "{}", second.text());
+        assert_eq!(second.header("x-duopool-dropped"), Some(dropped));
+        let sent = app.gitlab.requests_of(call);
+        let has_thoughts = |text: &str| text.contains("\"signature\"") || text.contains("\"encrypted_content\"");
+        let thoughts: Vec<bool> = sent.iter().map(|sent| has_thoughts(&String::from_utf8_lossy(&sent.body))).collect();
+        assert_eq!(thoughts, [false, true, false], "{path}");
+        assert_eq!(sent[1].account, sent[2].account);
+    }
+}
+
 /// Codex sends so what it has of an answer that broke off.
 #[actix::test]
 async fn an_answer_that_broke_off_is_gone_on_with() {

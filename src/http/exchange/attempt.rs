@@ -7,6 +7,7 @@ use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use actix_web::web::{Bytes, Data};
 use futures::StreamExt;
 use tokio::time::{Instant, timeout};
+use tracing::debug;
 
 use crate::account::lease::Lease;
 use crate::domain::fault::{Reason, Scope};
@@ -17,14 +18,15 @@ use crate::gitlab::upstream::{ReadError, Reply};
 use crate::http::door::Door;
 use crate::http::drain::Open;
 use crate::http::error::ApiError;
-use crate::http::exchange::journey::{Failed, unsupported};
+use crate::http::exchange::journey::{Failed, Journey, unsupported};
 use crate::http::exchange::{Incoming, Kind, told};
 use crate::http::sse_body::{SseBody, Start};
 use crate::protocol::canonical::Target;
 use crate::protocol::error::{ErrorClass, UpstreamMessage, read};
-use crate::protocol::passthrough::{StreamWatch, splice, splice_chat_for_gpt, without_seals};
+use crate::protocol::loss::Dropped;
+use crate::protocol::passthrough::{StreamWatch, splice, splice_chat_for_gpt, without_reasoning, without_seals};
 use crate::protocol::reasoning::Sealer;
-use crate::protocol::translate::{Flow, Pipe, Plan, Translation, WayBack, plan};
+use crate::protocol::translate::{Flow, Pipe, Plan, Translated, Translation, WayBack, plan};
 use crate::router::api::Renewable;
 
 /// Largest answer that is not a stream, in bytes: far above what a model can say.
@@ -42,7 +44,17 @@ struct Prepared {
     body: Bytes,
     plan: Plan,
     way_back: WayBack,
-    dropped: Option<String>,
+    dropped: Dropped,
+}
+
+impl Prepared {
+    /// Leaves out the reasoning of the history that was refused; `false` if there is none.
+    fn forget_reasoning(&mut self, client: Dialect, upstream: Dialect) -> bool {
+        let Some(rest) = without_reasoning(upstream, &self.body) else { return false };
+        rest.tell(client, &mut self.dropped);
+        self.body = rest.body.into();
+        true
+    }
 }
 
 /// Sends the request under `lease`. Takes `open` along into the answer's stream if there is one.
@@ -51,18 +63,29 @@ pub(super) async fn attempt(
     incoming: &Incoming,
     lease: Lease,
     open: &mut Option<Open>,
-    attempts: u32,
+    journey: &mut Journey,
 ) -> Result<HttpResponse, Failed> {
     let started = Instant::now();
-    let prepared = match prepare(door, incoming, &lease) {
+    let mut prepared = match prepare(door, incoming, &lease) {
         Ok(prepared) => prepared,
         Err(refusal) => return Err(refused(&lease, refusal)),
     };
-    let reply = match send(door, incoming, &lease, &prepared).await {
+    if journey.reasoning_is_refused() {
+        prepared.forget_reasoning(incoming.dialect, lease.dialect());
+    }
+    let mut sent = send(door, incoming, &lease, &prepared).await;
+    // Reasoning that the provider cannot read costs its thread, not the conversation: from here on, it goes without.
+    let is_curable = matches!(&sent, Err((_, Some(said))) if said.is_about_reasoning());
+    if is_curable && prepared.forget_reasoning(incoming.dialect, lease.dialect()) {
+        debug!(request.id = %incoming.id, "request `{}` goes on without reasoning that was refused", incoming.id);
+        journey.note_refused_reasoning();
+        sent = send(door, incoming, &lease, &prepared).await;
+    }
+    let reply = match sent {
         Ok(reply) => reply,
         Err((error, said)) => return Err(settle(lease, error, said)),
     };
-    let headers = told(&lease, attempts, prepared.dropped.as_deref());
+    let headers = told(&lease, journey.attempts(), prepared.dropped.header().as_deref());
     let mut response = HttpResponse::Ok();
     for header in headers {
         response.insert_header(header);
@@ -106,8 +129,12 @@ fn prepare(door: &Door, incoming: &Incoming, lease: &Lease) -> Result<Prepared, 
     let same = |body: Bytes| {
         let way_back = WayBack::default();
         match without_seals(incoming.dialect, &body) {
-            None => Prepared { path, body, plan, way_back, dropped: None },
-            Some((body, cut)) => Prepared { path, body: body.into(), plan, way_back, dropped: Some(cut.to_owned()) },
+            None => Prepared { path, body, plan, way_back, dropped: Dropped::default() },
+            Some((body, cut)) => {
+                let mut dropped = Dropped::default();
+                dropped.add(cut);
+                Prepared { path, body: body.into(), plan, way_back, dropped }
+            }
         }
     };
     match plan {
@@ -123,8 +150,8 @@ fn prepare(door: &Door, incoming: &Incoming, lease: &Lease) -> Result<Prepared, 
             let translated = translation
                 .request(&incoming.body, &target, Some(&sealer))
                 .map_err(|refusal| ApiError::BadRequest { message: refusal.message, param: refusal.param })?;
-            let dropped = translated.dropped.header();
-            Ok(Prepared { path, body: translated.body.into(), plan, way_back: translated.way_back, dropped })
+            let Translated { body, way_back, dropped, .. } = translated;
+            Ok(Prepared { path, body: body.into(), plan, way_back, dropped })
         }
     }
 }

@@ -55,6 +55,8 @@ pub(super) struct Journey {
     renewed: Vec<AccountId>,
     provider_attempts: u32,
     refusals: u32,
+    /// Whether the reasoning in the history was refused, so that it is left out.
+    reasoning_refused: bool,
     waits: u32,
     /// Whether the last of these waits brought nothing to the attempt that comes next.
     waited_in_vain: bool,
@@ -74,6 +76,7 @@ impl Journey {
             renewed: Vec::new(),
             provider_attempts: 0,
             refusals: 0,
+            reasoning_refused: false,
             waits: 0,
             waited_in_vain: false,
             earliest: None,
@@ -85,6 +88,17 @@ impl Journey {
     /// Returns the number of the attempt that comes next, from 1.
     pub(super) fn attempts(&self) -> u32 {
         self.provider_attempts + self.refusals + 1
+    }
+
+    /// Returns whether the reasoning in the history is to be left out.
+    pub(super) fn reasoning_is_refused(&self) -> bool {
+        self.reasoning_refused
+    }
+
+    /// Takes in that the provider refused the reasoning in the history, which is one attempt: the request goes on without.
+    pub(super) fn note_refused_reasoning(&mut self) {
+        self.reasoning_refused = true;
+        self.provider_attempts += 1;
     }
 
     /// Gets a lease, waiting for a new grant where only that is missing.

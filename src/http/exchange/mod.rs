@@ -125,7 +125,7 @@ async fn travel(door: &Data<Door>, incoming: Incoming, open: Open) -> Result<Htt
     loop {
         let lease = journey.acquire(door, &incoming).await?;
         let account = lease.account().id.clone();
-        match attempt::attempt(door, &incoming, lease, &mut open, journey.attempts()).await {
+        match attempt::attempt(door, &incoming, lease, &mut open, &mut journey).await {
             Ok(response) => return Ok(response),
             Err(failed) => journey.note(door, &incoming, account, failed)?,
         }

@@ -16,6 +16,19 @@ const MESSAGE_BYTES_MAX: usize = 4 * 1024;
 const OVERFLOW_WORDS: [&str; 4] =
     [PROMPT_IS_TOO_LONG, "exceed context limit", "maximum context length", "exceeds the context window"];
 
+/// The code by which `OpenAI` refuses reasoning that it cannot open.
+const INVALID_ENCRYPTED_CONTENT: &str = "invalid_encrypted_content";
+
+/// What providers say, in lower case, where reasoning in the history is at fault: each row's words come together. Sources:
+/// bodies seen from Anthropic (first three) and `OpenAI`.
+const REASONING_WORDS: [&[&str]; 5] = [
+    &["invalid `signature` in `thinking`"],
+    &["invalid `data` in `redacted_thinking`"],
+    &["thinking", "blocks in the latest assistant message cannot be modified"],
+    &["encrypted content", "could not be"],
+    &["of type 'reasoning' was provided without its required following item"],
+];
+
 /// A provider's error.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UpstreamMessage {
@@ -42,6 +55,13 @@ impl UpstreamMessage {
     pub fn is_context_overflow(&self) -> bool {
         let text = self.message.to_ascii_lowercase();
         self.code.as_deref() == Some(CONTEXT_LENGTH_EXCEEDED) || OVERFLOW_WORDS.iter().any(|words| text.contains(words))
+    }
+
+    /// Returns whether the request was refused for reasoning in its history, without which it would not have been.
+    pub fn is_about_reasoning(&self) -> bool {
+        let text = self.message.to_ascii_lowercase();
+        let fits = |words: &[&str]| words.iter().all(|word| text.contains(word));
+        self.code.as_deref() == Some(INVALID_ENCRYPTED_CONTENT) || REASONING_WORDS.iter().any(|words| fits(words))
     }
 }
 
@@ -203,6 +223,22 @@ mod tests {
         assert!(says("anything", Some("context_length_exceeded")));
         assert!(!says("max_tokens: 100000 > 64000, which is the maximum allowed number of output tokens", None));
         assert!(!says("Invalid authentication token", Some("invalid_api_key")));
+    }
+
+    #[test]
+    fn refused_reasoning_is_told_apart_from_other_bad_requests() {
+        let says = |text: &str, code: Option<&str>| message("x", text, code, None).is_about_reasoning();
+        assert!(says("anything", Some("invalid_encrypted_content")));
+        assert!(says("messages.1.content.0: Invalid `signature` in `thinking` block", None));
+        assert!(says("The encrypted content gAAA... could not be verified. Reason: x", None));
+        assert!(says(
+            "messages.3.content.1: `thinking` or `redacted_thinking` blocks in the latest assistant message cannot be \
+             modified. These blocks must remain as they were in the original response.",
+            None
+        ));
+        assert!(says("Item 'rs_1' of type 'reasoning' was provided without its required following item.", None));
+        assert!(!says("`thinking` must be an object", Some("invalid_request_error")));
+        assert!(!says("No tool output found for function call call_1.", None));
     }
 
     #[test]

@@ -135,8 +135,15 @@ fn thinking(body: &Value, known: &Known, endpoint: Endpoint) -> Result<(), Strin
     if let Some(effort) = effort {
         check_effort(effort, known)?;
     }
-    let Some(thinking) = body.get("thinking") else { return Ok(()) };
+    let thinking = body.get("thinking").unwrap_or(&Value::Null);
+    let edits = body.get("context_management").map(|management| json::list(management, "edits")).unwrap_or_default();
+    let clears = edits.iter().any(|edit| json::kind(edit) == "clear_thinking_20251015");
+    if clears && !matches!(json::kind(thinking), "enabled" | "adaptive") {
+        let told = "strategy requires `thinking` to be enabled or adaptive";
+        return Err(format!("`clear_thinking_20251015` {told}"));
+    }
     match (json::kind(thinking), known.thinking) {
+        _ if thinking.is_null() => return Ok(()),
         ("disabled", _) => return Ok(()),
         ("enabled", Thinking::Adaptive) => {
             let told = "\"thinking.type.enabled\" is not supported for this model. Use \"thinking.type.adaptive\" and \

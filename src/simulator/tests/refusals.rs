@@ -100,6 +100,12 @@ async fn anthropic_refuses_what_it_does_not_take() {
     let beta = rig.request(MESSAGES, &held).insert_header(("anthropic-beta", "context-management-2025-06-27"));
     let body = and(&message("x"), &json!({ "context_management": { "edits": [] } }));
     assert_eq!(read(beta, body.to_string()).await.status, 200);
+    let beta = rig.request(MESSAGES, &held).insert_header(("anthropic-beta", "context-management-2025-06-27"));
+    let body =
+        and(&message("x"), &json!({ "context_management": { "edits": [{ "type": "clear_thinking_20251015" }] } }));
+    let got = read(beta, body.to_string()).await.json();
+    let told = "`clear_thinking_20251015` strategy requires `thinking` to be enabled or adaptive";
+    assert_eq!(got["error"]["message"], told);
 }
 
 #[actix::test]
