@@ -6,6 +6,8 @@
 
 #![expect(clippy::expect_used, reason = "a benchmark that cannot run has nothing to say")]
 
+mod samples;
+
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
@@ -148,25 +150,6 @@ fn event(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// About 1 MB of an agent's conversation: prose, calls and their results.
-fn conversation(translation: Translation) -> String {
-    let prose = "Some lines of code, with \\\"quotes\\\" and\\nline ends.\\n".repeat(60);
-    let turns = (0..140).map(|turn| match translation {
-        Translation::MessagesToResponses => format!(
-            r#"{{"role":"assistant","content":[{{"type":"text","text":"{prose}"}},{{"type":"tool_use","id":"toolu_{turn}","name":"Bash","input":{{"command":"ls"}}}}]}},{{"role":"user","content":[{{"type":"tool_result","tool_use_id":"toolu_{turn}","content":"{prose}"}}]}}"#
-        ),
-        Translation::ResponsesToMessages => format!(
-            r#"{{"type":"message","role":"assistant","content":[{{"type":"output_text","text":"{prose}"}}]}},{{"type":"function_call","call_id":"call_{turn}","name":"Bash","arguments":"{{\"command\":\"ls\"}}"}},{{"type":"function_call_output","call_id":"call_{turn}","output":"{prose}"}}"#
-        ),
-        Translation::ChatToMessages => {
-            format!(r#"{{"role":"assistant","content":"{prose}"}},{{"role":"user","content":"{prose}"}}"#)
-        }
-    });
-    let turns = turns.collect::<Vec<_>>().join(",");
-    let list = if matches!(translation, Translation::ResponsesToMessages) { "input" } else { "messages" };
-    format!(r#"{{"model":"m","{list}":[{{"role":"user","content":"go"}},{turns}],"stream":true}}"#)
-}
-
 fn request(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("request");
     let target =
@@ -176,7 +159,7 @@ fn request(criterion: &mut Criterion) {
         ("messages to responses, 1 MB", Translation::MessagesToResponses),
         ("responses to messages, 1 MB", Translation::ResponsesToMessages),
     ] {
-        let body = conversation(translation);
+        let body = samples::conversation(translation);
         group.bench_function(name, |bencher| {
             bencher.iter(|| translation.request(black_box(body.as_bytes()), &target, None).expect("a request"));
         });

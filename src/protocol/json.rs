@@ -20,6 +20,14 @@ pub(super) fn write(out: &mut Vec<u8>, value: &(impl Serialize + ?Sized)) {
     serde_json::to_writer(out, value).expect("a value of our own types is always JSON");
 }
 
+/// Returns `value` as compact JSON. It is about as long as the `bytes` that it was made from: with room for that from the
+/// beginning, nothing of it is copied to make more.
+pub(super) fn to_vec_of(bytes: usize, value: &impl Serialize) -> Vec<u8> {
+    let mut out = Vec::with_capacity(bytes + bytes / 16 + 1024);
+    write(&mut out, value);
+    out
+}
+
 /// Returns `value` as compact JSON.
 pub(super) fn to_vec(value: &impl Serialize) -> Vec<u8> {
     let mut out = Vec::with_capacity(256);

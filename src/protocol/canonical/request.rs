@@ -23,6 +23,8 @@ pub struct Conversation<'a> {
     pub settings: Settings<'a>,
     /// Whether the answer is to come bit by bit.
     pub stream: bool,
+    /// Length of the body that it was read from, in bytes: about what it takes to write it. Zero where there was none.
+    pub body_bytes: usize,
 }
 
 /// One message.

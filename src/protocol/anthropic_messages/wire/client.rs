@@ -30,7 +30,7 @@ members! {
     pub(in crate::protocol) struct Message<'a> {
         "role" => role: Str<'a>,
         "content" => content: TextOr<'a, &'a RawValue>,
-        "output_config" => output_config: OutputConfig<'a>,
+        "output_config" => output_config: Box<OutputConfig<'a>>,
     }
 }
 

@@ -67,6 +67,7 @@ pub fn request(body: &[u8]) -> Result<Decoded<'_>, Refusal> {
             turns,
             settings,
             stream: request.stream.unwrap_or(false),
+            body_bytes: body.len(),
             ..Conversation::default()
         },
         include_usage: request.stream_options.is_some_and(|options| options.include_usage == Some(true)),

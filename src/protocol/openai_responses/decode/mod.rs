@@ -65,6 +65,7 @@ pub fn read_request(body: &[u8]) -> Result<Decoded<'_>, Refusal> {
         format,
         settings,
         stream: request.stream.unwrap_or(false),
+        body_bytes: body.len(),
     };
     Ok(Decoded { conversation, asked, dropped })
 }

@@ -70,24 +70,27 @@ pub fn write_request(conversation: &Conversation<'_>, target: &Target<'_>, names
     }
     let format = conversation.format.as_ref().map(format_of);
     let verbosity = settings.verbosity.as_deref();
-    let body = json::to_vec(&wire::Request {
-        model: target.model,
-        instructions,
-        input,
-        tool_choice: tool_choice.map(|choice| choice_of(choice, conversation, names)),
-        parallel_tool_calls: conversation.parallel_calls.filter(|_| !tools.is_empty()),
-        tools,
-        reasoning,
-        text: (format.is_some() || verbosity.is_some()).then_some(wire::Text { format, verbosity }),
-        max_output_tokens: settings.output_tokens_max.map(|most| limit(most, target)),
-        temperature,
-        top_p,
-        prompt_cache_key: settings.cache_key.as_deref().map(short),
-        safety_identifier: settings.user.as_deref().map(short),
-        store: false,
-        include: if thinks { INCLUDE } else { &[] },
-        stream: conversation.stream,
-    });
+    let body = json::to_vec_of(
+        conversation.body_bytes,
+        &wire::Request {
+            model: target.model,
+            instructions,
+            input,
+            tool_choice: tool_choice.map(|choice| choice_of(choice, conversation, names)),
+            parallel_tool_calls: conversation.parallel_calls.filter(|_| !tools.is_empty()),
+            tools,
+            reasoning,
+            text: (format.is_some() || verbosity.is_some()).then_some(wire::Text { format, verbosity }),
+            max_output_tokens: settings.output_tokens_max.map(|most| limit(most, target)),
+            temperature,
+            top_p,
+            prompt_cache_key: settings.cache_key.as_deref().map(short),
+            safety_identifier: settings.user.as_deref().map(short),
+            store: false,
+            include: if thinks { INCLUDE } else { &[] },
+            stream: conversation.stream,
+        },
+    );
     Ok(Encoded { body, unmet })
 }
 

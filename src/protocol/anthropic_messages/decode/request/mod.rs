@@ -63,7 +63,8 @@ pub fn read_request(body: &[u8]) -> Result<Decoded<'_>, Refusal> {
     let tools = tools::tools(request.tools.take().unwrap_or_default(), tool_choice.as_ref(), &mut dropped)?;
     let format = settings::format(&request)?;
 
-    let mut turns: Vec<Turn<'_>> = system(request.system.take(), &mut dropped)?.into_iter().collect();
+    let mut turns: Vec<Turn<'_>> = Vec::with_capacity(messages.len() + 1);
+    turns.extend(system(request.system.take(), &mut dropped)?);
     if let Some(Message { role: Some(Str(role)), .. }) = messages.last()
         && role == "assistant"
     {
@@ -77,7 +78,8 @@ pub fn read_request(body: &[u8]) -> Result<Decoded<'_>, Refusal> {
         return Err(Refusal::of("messages", "`messages` must have at least one message that is not empty"));
     }
     let stream = request.stream.unwrap_or(false);
-    let conversation = Conversation { turns, tools, tool_choice, parallel_calls, format, settings, stream };
+    let conversation =
+        Conversation { turns, tools, tool_choice, parallel_calls, format, settings, stream, body_bytes: body.len() };
     Ok(Decoded { conversation, dropped })
 }
 

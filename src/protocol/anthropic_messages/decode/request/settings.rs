@@ -45,7 +45,7 @@ fn effort(request: &Request<'_>, messages: &[Message<'_>], dropped: &mut Dropped
     if mode == Some("disabled") {
         return Some(Effort::None);
     }
-    let by_turn = messages.iter().rev().find_map(|message| said(message.output_config.as_ref()));
+    let by_turn = messages.iter().rev().find_map(|message| said(message.output_config.as_deref()));
     if let Some(word) = by_turn.or_else(|| said(request.output_config.as_ref())) {
         let effort = match word {
             "low" => Some(Effort::Low),

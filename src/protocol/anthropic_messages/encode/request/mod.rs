@@ -68,22 +68,25 @@ pub fn write_request(conversation: &Conversation<'_>, target: &Target<'_>, names
     };
     mark_for_cache(&mut tools, &mut system, &mut messages);
 
-    let body = json::to_vec(&Request {
-        model: target.model,
-        max_tokens: plan.max_tokens,
-        tools,
-        tool_choice,
-        system,
-        messages,
-        temperature: sampled.temperature,
-        top_p: sampled.top_p,
-        top_k: sampled.top_k,
-        stop_sequences,
-        metadata: settings.user.as_deref().map(|user| Metadata { user_id: user_id(user) }),
-        thinking: plan.thinking,
-        output_config: OutputConfig { effort: plan.effort, format },
-        stream: conversation.stream,
-    });
+    let body = json::to_vec_of(
+        conversation.body_bytes,
+        &Request {
+            model: target.model,
+            max_tokens: plan.max_tokens,
+            tools,
+            tool_choice,
+            system,
+            messages,
+            temperature: sampled.temperature,
+            top_p: sampled.top_p,
+            top_k: sampled.top_k,
+            stop_sequences,
+            metadata: settings.user.as_deref().map(|user| Metadata { user_id: user_id(user) }),
+            thinking: plan.thinking,
+            output_config: OutputConfig { effort: plan.effort, format },
+            stream: conversation.stream,
+        },
+    );
     Ok(Encoded { body, unmet })
 }
 
