@@ -126,7 +126,7 @@ impl ApiError {
             Self::SlowBody => "the request body did not arrive in time".to_owned(),
             Self::UpgradeRefused => "WebSocket is not supported here; send a POST to /v1/responses".to_owned(),
             Self::NoAccount { reason, until } => {
-                let wait = until.since(now).as_secs();
+                let wait = wait_s(*until, now);
                 format!("no GitLab account in the pool can serve this request now: {reason}; try again in {wait} s")
             }
             Self::EmptyPool => {
@@ -161,7 +161,7 @@ impl ApiError {
     /// Returns how long the client should wait, in seconds, where that is known.
     fn retry_after_s(&self, now: Timestamp) -> Option<u64> {
         match self {
-            Self::NoAccount { until, .. } => Some(until.since(now).as_secs().clamp(1, RETRY_AFTER_MAX_S)),
+            Self::NoAccount { until, .. } => Some(wait_s(*until, now)),
             Self::Busy | Self::Stopping => Some(1),
             _ => None,
         }
@@ -244,4 +244,10 @@ fn class_of_status(status: u16) -> ErrorClass {
         400..=499 => ErrorClass::InvalidRequest,
         _ => ErrorClass::Internal,
     }
+}
+
+/// Returns how long to wait until `until` in whole seconds, rounded up: who comes a moment too early comes in vain.
+fn wait_s(until: Timestamp, now: Timestamp) -> u64 {
+    let seconds = until.since(now).as_millis().div_ceil(1_000);
+    u64::try_from(seconds).unwrap_or(u64::MAX).clamp(1, RETRY_AFTER_MAX_S)
 }

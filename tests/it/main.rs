@@ -14,6 +14,7 @@ mod crash;
 mod first_light;
 mod login;
 mod model_names;
+mod outages;
 mod queue;
 mod renewal;
 mod restart;
