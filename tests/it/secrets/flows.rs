@@ -16,9 +16,6 @@ use super::search::Shown;
 use crate::support::{Request, Started, token_of};
 
 const PASSPHRASE: &str = "backup-passphrase \"zqxwv\" /0123456789";
-/// So long an access token lives that is to be exchanged at once, in seconds; a login is over by then.
-const SHORT_LIFE_S: u64 = 4;
-const LONG_LIFE_S: u64 = 7_200;
 /// Servers of one flow at the same time.
 const SIDE_BY_SIDE: usize = 8;
 /// Longer than anything here takes.
@@ -35,15 +32,13 @@ pub(super) const FLOWS: &[(&str, Run)] = &[
     ("requests that name a secret in the wrong place", || misplaced().boxed_local()),
     ("device logins", || devices().boxed_local()),
     ("failing exchanges of codes", || codes().boxed_local()),
+    ("failing refreshes", || refreshes().boxed_local()),
     ("failing checks and mints", || checks().boxed_local()),
     ("failing personal access tokens", || personal_tokens().boxed_local()),
     ("sudden deaths in mid-exchange", || deaths().boxed_local()),
     ("bad settings", || bad_settings().boxed_local()),
     ("a wrong key and a damaged folder", || damaged_folder().boxed_local()),
 ];
-
-/// Takes minutes, since each fault wants a server of its own and its own turn: run only when it is asked for by name.
-pub(super) const SLOW: &[(&str, Run)] = &[("failing refreshes", || refreshes().boxed_local())];
 
 /// Login, use, renewal, login again, removal.
 async fn whole_life() -> Searched {
@@ -71,17 +66,27 @@ async fn whole_life() -> Searched {
     }
     scene.gitlab.handle.clear_rules();
     scene.look_around().await;
-    // Two generations by themselves.
-    scene.gitlab.handle.change_instance(|instance| instance.oauth.access_lifetime_s = SHORT_LIFE_S);
-    scene.logged_in("ada").await;
-    let refreshed = |count| scene.gitlab.handle.tally("ada").expect("ada").refreshes_committed >= count;
-    let waiting = async {
-        while !refreshed(2) {
-            sleep(Duration::from_millis(20)).await;
-        }
-    };
-    timeout(PATIENCE, waiting).await.expect("two refreshes");
-    scene.look_around().await;
+    // Two more pairs by themselves, each with a grant of its own.
+    for exchanges in 1..=2 {
+        scene.serve_hours_later(|_| {}).await;
+        let waiting = async {
+            while scene.gitlab.handle.tally("ada").expect("ada").refreshes_committed < exchanges {
+                sleep(Duration::from_millis(20)).await;
+            }
+        };
+        timeout(PATIENCE, waiting).await.expect("an exchange");
+        assert_eq!(scene.post(&format!("{account}/refresh"), &json!({})).await.status, 200);
+        let asked = ask(&scene);
+        assert_eq!(scene.send(asked).await.status, 200);
+        scene.look_around().await;
+    }
+    // And one by another login of the same account.
+    assert_eq!(scene.logged_in("ada").await, account);
+    let seen = scene.gitlab.handle.seen_secrets();
+    for (kind, at_least) in [("access_token", 4), ("refresh_token", 4), ("token", 5)] {
+        let count = seen.iter().filter(|secret| secret.kind == kind).count();
+        assert!(count >= at_least, "{count} of {kind}");
+    }
     assert_eq!(scene.send(scene.admin("DELETE", &account)).await.status, 204);
     scene.searched().await
 }
@@ -382,12 +387,10 @@ async fn refreshes() -> Searched {
 
 async fn refresh_that_fails(Fault(name, effect): &Fault) -> Searched {
     let mut scene = Scene::new(&["ada"]).await;
-    scene.gitlab.handle.change_instance(|instance| instance.oauth.access_lifetime_s = SHORT_LIFE_S);
     let account = scene.logged_in("ada").await;
     // The next refresh, which comes by itself, meets it.
-    scene.next(effect(), |rule| rule.on(Call::Refresh));
+    scene.serve_hours_later(|scene| scene.next(effect(), |rule| rule.on(Call::Refresh))).await;
     scene.all_happened().await;
-    scene.gitlab.handle.change_instance(|instance| instance.oauth.access_lifetime_s = LONG_LIFE_S);
     scene.look_around().await;
     assert_eq!(scene.send(scene.admin("DELETE", &account)).await.status, 204);
     let (found, kinds) = scene.searched().await;
@@ -438,13 +441,14 @@ async fn deaths() -> Searched {
     for step in [Step::Arrived, Step::Committed] {
         for flow in [Flow::CodeExchange, Flow::Refresh, Flow::DeviceLogin, Flow::Mint] {
             let before = scene.gitlab.handle.steps().last().map_or(0, |event| event.number);
-            let lives = if flow == Flow::Refresh { SHORT_LIFE_S } else { LONG_LIFE_S };
-            scene.gitlab.handle.change_instance(|instance| instance.oauth.access_lifetime_s = lives);
+            let account = if flow == Flow::Mint { Some(scene.logged_in("grace").await) } else { None };
+            let hold = Hold { flow, step, account: None, times: None };
             if flow == Flow::Refresh {
                 scene.logged_in("ada").await;
+                scene.serve_hours_later(|scene| _ = scene.gitlab.handle.hold(hold)).await;
+            } else {
+                scene.gitlab.handle.hold(hold);
             }
-            let account = if flow == Flow::Mint { Some(scene.logged_in("grace").await) } else { None };
-            scene.gitlab.handle.hold(Hold { flow, step, account: None, times: None });
             // The connection stays open until the server is dead.
             let mut asked = None;
             if flow == Flow::CodeExchange {
@@ -464,7 +468,6 @@ async fn deaths() -> Searched {
             assert!(reached.is_ok(), "{flow:?} never came to {step:?}");
             scene.stop("KILL").await;
             drop(asked);
-            scene.gitlab.handle.change_instance(|instance| instance.oauth.access_lifetime_s = LONG_LIFE_S);
             scene.gitlab.handle.release_all();
             scene.serve().await;
             scene.look_around().await;

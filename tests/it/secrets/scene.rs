@@ -83,6 +83,14 @@ impl Scene {
         self.look(&format!("after {signal}"));
     }
 
+    /// Stops the server and starts it two hours later, as it seems to it; `before` it does, GitLab is told what comes.
+    pub(super) async fn serve_hours_later(&mut self, before: impl FnOnce(&mut Self)) {
+        self.stop("TERM").await;
+        self.machine.let_pairs_age();
+        before(self);
+        self.serve().await;
+    }
+
     /// Looks at every file of the machine.
     pub(super) fn look(&mut self, when: &str) {
         for (path, bytes) in contents(&self.machine.path("")) {

@@ -8,6 +8,8 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
+use duopool::domain::time::{Clock as _, SystemClock};
+use duopool::store::{Credential, MasterKey, SledStore, Store as _};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
@@ -80,6 +82,23 @@ impl Machine {
     /// Returns the data folder; it is there once a command has made it.
     pub fn data(&self) -> PathBuf {
         self.path("data")
+    }
+
+    /// Lets the access token of every stored pair have come to its end, as hours later; nothing may run meanwhile. So the
+    /// next server exchanges the pairs at once.
+    pub fn let_pairs_age(&self) {
+        let key = match self.variable("DUOPOOL_MASTER_KEY") {
+            Some(text) => MasterKey::parse(&text).expect("a key"),
+            None => MasterKey::load_or_create(&self.data()).expect("a key").key,
+        };
+        let mut store = SledStore::open(&self.data(), &key).expect("the store opens");
+        let now = SystemClock.now();
+        for mut record in store.load_accounts().expect("the accounts").records {
+            if let Credential::OAuth { pair, .. } = &mut record.credential {
+                (pair.obtained_at, pair.expires_at) = (now - Duration::from_hours(2), now);
+                store.put_account(&record).expect("it is stored");
+            }
+        }
     }
 
     /// Runs a command to its end, with `input` on its standard input.
