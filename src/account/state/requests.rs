@@ -39,15 +39,16 @@ impl State {
         }
         match (fault.scope, fault.hold) {
             (_, Hold::UntilMinted) => self.grant_refused(generation, fault, now, rng),
-            (Scope::Account, Hold::For(_) | Hold::Backoff | Hold::UntilFixed) => {
+            // What is true of a whole namespace is true of the account that met it.
+            (Scope::Account | Scope::Namespace, Hold::For(_) | Hold::Backoff | Hold::UntilFixed) => {
                 publish_if(self.block_account(fault, now, rng))
             }
             (Scope::Model, Hold::For(_) | Hold::Backoff | Hold::UntilFixed) => {
                 publish_if(self.block_model(model, fault, now, rng))
             }
             // Wider than an account, the request's own, or without a hold: says nothing about this account.
-            (Scope::Request | Scope::Provider | Scope::Gateway | Scope::Instance, _)
-            | (Scope::Account | Scope::Model, Hold::None) => Vec::new(),
+            (Scope::Request | Scope::Provider | Scope::Gateway | Scope::Instance | Scope::Host, _)
+            | (Scope::Account | Scope::Namespace | Scope::Model, Hold::None) => Vec::new(),
         }
     }
 
