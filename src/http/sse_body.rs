@@ -5,6 +5,7 @@
 //! upstream and gives the slot back.
 
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -24,6 +25,7 @@ use crate::http::error::ApiError;
 use crate::http::exchange::status_of;
 use crate::protocol::error::{UpstreamMessage, read};
 use crate::protocol::translate::{End, Flow, Pipe};
+use crate::trace::{Failure, Outcome, Trail};
 
 /// How often deadlines are looked at. One coarse timer per stream, since each is measured in seconds.
 const TICK: Duration = Duration::from_secs(1);
@@ -45,6 +47,7 @@ pub(crate) struct Start {
     pub(crate) dialect: Dialect,
     pub(crate) request: RequestId,
     pub(crate) deadline: Instant,
+    pub(crate) trail: Rc<Trail>,
 }
 
 /// The body.
@@ -61,6 +64,8 @@ pub(crate) struct SseBody {
     dialect: Dialect,
     request: RequestId,
     deadline: Instant,
+    /// Says that the client left if it is dropped before anything else is said.
+    trail: Rc<Trail>,
     heard_at: Instant,
     spoke_at: Instant,
     tick: Interval,
@@ -82,6 +87,7 @@ impl SseBody {
             dialect: start.dialect,
             request: start.request,
             deadline: start.deadline,
+            trail: start.trail,
             heard_at: now,
             spoke_at: now,
             tick,
@@ -97,6 +103,7 @@ impl SseBody {
             && let Some(lease) = self.lease.take()
         {
             lease.succeeded();
+            self.trail.answered();
         }
     }
 
@@ -141,6 +148,7 @@ impl SseBody {
         let error = classify(Call::Gateway, status, &data);
         if let Some(lease) = self.lease.take() {
             debug!(request.id = %self.request, "the answer to `{}` ended in an error: {error}", self.request);
+            self.trail.cut_off(Failure::new(error.status, &error.fault));
             lease.failed(error.fault.clone());
         }
         if matches!(self.pipe, Pipe::PassThrough(_)) {
@@ -162,6 +170,7 @@ impl SseBody {
         let reason = error.fault.reason;
         if let Some(lease) = self.lease.take() {
             debug!(request.id = %self.request, "the answer to `{}` broke off: {error}", self.request);
+            self.trail.cut_off(Failure::new(error.status, &error.fault));
             lease.failed(error.fault);
         }
         self.last_words(&ApiError::Upstream { reason })
@@ -208,6 +217,7 @@ impl SseBody {
         if self.door.parts.drain.is_ending() {
             // Nobody's fault: the lease is dropped unsettled.
             self.lease = None;
+            self.trail.finish(Outcome::Stopped);
             return Some(self.last_words(&ApiError::Stopping));
         }
         if now >= self.deadline || now.duration_since(self.heard_at) >= settings.idle_timeout {

@@ -1,5 +1,6 @@
 //! One attempt: a body goes to a model under a lease, and an answer comes back or a fault.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use actix_web::HttpResponse;
@@ -75,6 +76,7 @@ pub(super) async fn attempt(
             return match unasked_whole(door, plan, way_back, reply).await {
                 Ok(events) => {
                     lease.succeeded();
+                    incoming.trail.answered();
                     Ok(response.body(events))
                 }
                 Err(error) => Err(settle(lease, error, None)),
@@ -86,6 +88,7 @@ pub(super) async fn attempt(
     match whole(door, &prepared, reply).await {
         Ok(body) => {
             lease.succeeded();
+            incoming.trail.answered();
             Ok(response.insert_header((CONTENT_TYPE, "application/json")).body(body))
         }
         Err((error, said)) => Err(settle(lease, error, said)),
@@ -261,7 +264,9 @@ async fn stream(
             break;
         }
     }
-    lease.began(started.elapsed(), door.now());
+    let took = started.elapsed();
+    lease.began(took, door.now());
+    incoming.trail.answering(took);
     let start = Start {
         prelude: prelude.into(),
         upstream: reply.body,
@@ -271,6 +276,7 @@ async fn stream(
         dialect: incoming.dialect,
         request: incoming.id.clone(),
         deadline: incoming.deadline,
+        trail: Rc::clone(&incoming.trail),
     };
     Ok(SseBody::new(start, Data::clone(door)))
 }
