@@ -20,6 +20,7 @@ use crate::gitlab::direct_access::Minted;
 use crate::gitlab::gateway::Grant;
 use crate::router::api::Acquire;
 use crate::router::policy;
+use crate::trace::Sheet;
 
 const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
 const MODEL: &str = "claude-sonnet-4-6";
@@ -51,16 +52,18 @@ impl Crowd {
             renewed_in_vain: false,
             tried: Vec::new(),
             refused: Vec::new(),
+            trace: None,
         };
         let table = Table { accounts: accounts?, ..Table::default() };
         Some(Self { table, ask, catalogue, strategy, rng: StdRng::seed_from_u64(1) })
     }
 
-    /// Chooses once; returns whether there was somebody to choose.
+    /// Chooses once, and notes what it finds as for a trace; returns whether there was somebody to choose.
     pub fn choose(&mut self) -> bool {
         let Self { catalogue, strategy, .. } = self;
         let rules = policy::Rules { catalogue, family_fallback: true, strategy: *strategy };
-        policy::choose(&self.table, &self.ask, &rules, NOW, &mut self.rng).is_ok()
+        let mut sheet = Sheet::bounded(self.table.accounts.len());
+        policy::choose(&self.table, &self.ask, &rules, NOW, &mut self.rng, &mut sheet).is_ok()
     }
 }
 

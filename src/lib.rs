@@ -10,6 +10,7 @@
 //! - `router`: the chooser. Which account serves a request; pure.
 //! - `account`: the owner. One actor per GitLab account, and the registry that publishes them.
 //! - `access`: who may come in.
+//! - `trace`: the notebook. What was decided about each of the last requests, and what came of it.
 //! - `gitlab`: the outside. What is said to GitLab and its gateway, and what the answers mean.
 //! - [`protocol`]: the translators. No async, no clock, no sockets.
 //! - [`store`]: the cellar. What survives a restart, sealed.
@@ -31,3 +32,4 @@ pub(crate) mod router;
 pub mod simulator;
 pub mod store;
 pub(crate) mod telemetry;
+pub(crate) mod trace;

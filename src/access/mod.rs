@@ -8,7 +8,11 @@ use std::sync::Arc;
 use sha2::{Digest as _, Sha256};
 use subtle::{Choice, ConditionallySelectable, ConstantTimeEq};
 
+use crate::domain::id::hex;
 use crate::domain::secret::Secret;
+
+/// Bytes of a key's digest that are its name: too few to tell a guessed key from a wrong one with certainty.
+const NAME_BYTES: usize = 4;
 
 /// What a caller may use.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,6 +65,24 @@ impl Access {
         self.clients.is_empty()
     }
 
+    /// Returns what a request may use that needs no key, or of which it does not matter whose it is.
+    pub(crate) fn anybody(&self) -> Scope {
+        self.scope.clone()
+    }
+
+    /// Returns the name of a client's key: a few digits of its digest, which tell keys apart and lead to none. `None`
+    /// while open.
+    pub(crate) fn name_of(&self, client: usize) -> Option<String> {
+        let digest = &self.clients.get(client)?.0;
+        Some(format!("key_{}", hex(&digest[..NAME_BYTES])))
+    }
+
+    /// Returns what the client key of this name may use.
+    pub(crate) fn named(&self, name: &str) -> Option<Scope> {
+        let client = (0..self.clients.len()).find(|client| self.name_of(*client).as_deref() == Some(name))?;
+        Some(Scope { client, ..self.scope.clone() })
+    }
+
     /// Decides about a client that presents `key`. While open, any key will do, and none.
     pub(crate) fn client(&self, key: Option<&str>) -> Result<Scope, Refused> {
         if self.is_open() {
@@ -106,6 +128,17 @@ mod tests {
         assert_eq!(access.client(Some("one-client-key-01")), Err(Refused::Wrong));
         let number = |key| access.client(Some(key)).unwrap().client;
         assert_ne!(number("one-client-key-012"), number("two-client-key-012"));
+    }
+
+    #[test]
+    fn a_key_has_a_name_that_is_not_the_key() {
+        let access = access(&["one-client-key-012", "two-client-key-012"]);
+        let client = access.client(Some("two-client-key-012")).unwrap().client;
+        let name = access.name_of(client).unwrap();
+        assert!(name.len() == 12 && name.starts_with("key_") && Some(&name) != access.name_of(0).as_ref());
+        assert_eq!(access.named(&name).map(|scope| scope.client), Some(client));
+        assert_eq!(access.named("two-client-key-012"), None);
+        assert_eq!(self::access(&[]).name_of(0), None);
     }
 
     #[test]

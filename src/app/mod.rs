@@ -172,6 +172,7 @@ pub async fn start(config: Config, mode: Mode, clock: Arc<dyn Clock>) -> Result<
         catalogue,
         clock,
         drain: Arc::clone(&drain),
+        traces: Arc::default(),
         settings: Arc::new(door_settings(&config, admin_listener.as_ref(), reasoning_key)),
         effective: Arc::new(config.effective.clone()),
     };

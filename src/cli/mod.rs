@@ -8,6 +8,7 @@ mod backup;
 mod client;
 mod config;
 mod demo;
+mod explain;
 mod login;
 mod models;
 mod output;
@@ -76,6 +77,8 @@ enum Command {
     Models(output::Json),
     /// Shows the server at a glance
     Status(output::Json),
+    /// Says why a request went where it went, or where one would go now
+    Explain(explain::Explain),
     /// Writes all accounts and their secrets into a file, sealed under a passphrase
     Backup(backup::Backup),
     /// Brings accounts back from a backup
@@ -125,6 +128,7 @@ async fn command(command: Command, config: Config) -> anyhow::Result<()> {
         Command::Accounts(accounts) => accounts.run(config).await,
         Command::Models(json) => models::run(json, config).await,
         Command::Status(json) => status::run(json, config).await,
+        Command::Explain(explain) => explain.run(config).await,
         Command::Backup(backup) => backup.run(config).await,
         Command::Restore(restore) => restore.run(config).await,
         Command::RotateMasterKey => rotate::run(config).await,

@@ -19,6 +19,7 @@ use crate::gitlab::upstream::Upstream;
 use crate::http::drain::Drain;
 use crate::router::RouterActor;
 use crate::store::backup::MakeBackup;
+use crate::trace::Ring;
 
 /// Limits of the data path; all settable.
 #[derive(Clone, Debug)]
@@ -57,6 +58,8 @@ pub(crate) struct DoorParts {
     pub(crate) catalogue: Arc<Catalogue>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) drain: Arc<Drain>,
+    /// What was decided about the last requests.
+    pub(crate) traces: Arc<Ring>,
     pub(crate) settings: Arc<DoorSettings>,
     /// Effective settings for people, secrets masked.
     pub(crate) effective: Arc<serde_json::Value>,

@@ -11,6 +11,7 @@ use crate::domain::id::RequestId;
 use crate::domain::model::Dialect;
 use crate::domain::time::Timestamp;
 use crate::protocol::error::{CONTEXT_LENGTH_EXCEEDED, ErrorClass, Report, body};
+use crate::trace::Outcome;
 
 /// Longest `Retry-After` that is sent, in seconds: clients that wait longer look dead.
 const RETRY_AFTER_MAX_S: u64 = 24 * 60 * 60;
@@ -168,7 +169,7 @@ impl ApiError {
     }
 
     /// Returns how long the client should wait, in seconds, where that is known.
-    fn retry_after_s(&self, now: Timestamp) -> Option<u64> {
+    pub(crate) fn retry_after_s(&self, now: Timestamp) -> Option<u64> {
         match self {
             Self::NoAccount { until, .. } => Some(whole_seconds(until.since(now))),
             Self::Provider { wait: Some(wait), .. } => Some(whole_seconds(*wait)),
@@ -181,6 +182,34 @@ impl ApiError {
     pub(crate) fn event(&self, dialect: Dialect, request: &RequestId, sequence: u64, now: Timestamp) -> Vec<u8> {
         let message = self.message(now);
         crate::protocol::error::event(dialect, &self.report(&message, request), sequence)
+    }
+
+    /// Returns what a trace keeps of it, for a client of `dialect`: nothing that the client or an upstream has said.
+    pub(crate) fn noted(&self, dialect: Dialect) -> Outcome {
+        let what = match self {
+            Self::BadRequest { .. } | Self::UpgradeRefused | Self::MethodNotAllowed { .. } => {
+                "the request is not as it must be"
+            }
+            Self::Unauthorized { .. } => "the key is missing or wrong",
+            Self::Forbidden { .. } => "the caller may not come in",
+            Self::NotFound { .. } => "there is no such model, or no account's AI gateway supports it",
+            Self::TooLarge { .. } | Self::HeaderTooLarge { .. } => "the request is larger than the limit",
+            Self::SlowBody => "the request body did not arrive in time",
+            Self::TooLong { .. } => "the conversation is too long for the model",
+            Self::NoAccount { .. } => "no account can serve at present",
+            Self::EmptyPool => "there is no account that the key may use",
+            Self::Busy => "every account has as many requests in flight as it may",
+            Self::Provider { .. } => "the model's provider refused the request",
+            Self::Upstream { .. } => "the request failed upstream",
+            Self::Stopping => "the server is shutting down",
+            Self::Internal => "a part of duopool failed",
+        };
+        let (reason, until) = match self {
+            Self::NoAccount { reason, until } => (Some(*reason), Some(*until)),
+            Self::Upstream { reason } => (Some(*reason), None),
+            _ => (None, None),
+        };
+        Outcome::Told { status: self.status(dialect).as_u16(), what, reason, until }
     }
 
     fn report<'a>(&'a self, message: &'a str, request: &'a RequestId) -> Report<'a> {

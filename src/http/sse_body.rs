@@ -5,6 +5,7 @@
 //! upstream and gives the slot back.
 
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -23,6 +24,7 @@ use crate::http::drain::Open;
 use crate::http::error::ApiError;
 use crate::http::exchange::{of_answer_error, of_deadline, of_event, told_of};
 use crate::protocol::translate::{End, Flow, Pipe};
+use crate::trace::{Failure, Outcome, Trail};
 
 /// How often deadlines are looked at. One coarse timer per stream, since each is measured in seconds.
 const TICK: Duration = Duration::from_secs(1);
@@ -44,6 +46,7 @@ pub(crate) struct Start {
     pub(crate) dialect: Dialect,
     pub(crate) request: RequestId,
     pub(crate) deadline: Instant,
+    pub(crate) trail: Rc<Trail>,
 }
 
 /// The body.
@@ -60,6 +63,8 @@ pub(crate) struct SseBody {
     dialect: Dialect,
     request: RequestId,
     deadline: Instant,
+    /// Says that the client left if it is dropped before anything else is said.
+    trail: Rc<Trail>,
     heard_at: Instant,
     spoke_at: Instant,
     tick: Interval,
@@ -81,6 +86,7 @@ impl SseBody {
             dialect: start.dialect,
             request: start.request,
             deadline: start.deadline,
+            trail: start.trail,
             heard_at: now,
             spoke_at: now,
             tick,
@@ -96,6 +102,7 @@ impl SseBody {
             && let Some(lease) = self.lease.take()
         {
             lease.succeeded();
+            self.trail.answered();
         }
     }
 
@@ -139,6 +146,7 @@ impl SseBody {
         let told = told_of(&error, said, self.lease.as_ref().map_or("", |lease| lease.model().as_str()));
         if let Some(lease) = self.lease.take() {
             debug!(request.id = %self.request, "the answer to `{}` ended in an error: {error}", self.request);
+            self.trail.cut_off(Failure::new(error.status, &error.fault));
             lease.failed(error.fault.clone());
         }
         if matches!(self.pipe, Pipe::PassThrough(_)) {
@@ -153,6 +161,7 @@ impl SseBody {
         let reason = error.fault.reason;
         if let Some(lease) = self.lease.take() {
             debug!(request.id = %self.request, "the answer to `{}` broke off: {error}", self.request);
+            self.trail.cut_off(Failure::new(error.status, &error.fault));
             lease.failed(error.fault);
         }
         self.last_words(&ApiError::Upstream { reason })
@@ -199,6 +208,7 @@ impl SseBody {
         if self.door.parts.drain.is_ending() {
             // Nobody's fault: the lease is dropped unsettled.
             self.lease = None;
+            self.trail.finish(Outcome::Stopped);
             return Some(self.last_words(&ApiError::Stopping));
         }
         if now >= self.deadline {

@@ -14,6 +14,7 @@ use crate::domain::fault::Reason;
 use crate::domain::id::{AccountId, Generation};
 use crate::domain::model::{Dialect, ModelName};
 use crate::domain::time::Timestamp;
+use crate::trace::{Nobody, Record};
 
 /// Asks for the right to send one request. Refused as [`NoAccount`] says.
 #[derive(Clone, Debug, Message)]
@@ -37,6 +38,8 @@ pub(crate) struct Acquire {
     pub(crate) tried: Vec<AccountId>,
     /// Models that a gateway has refused in this request.
     pub(crate) refused: Vec<ModelName>,
+    /// Where it is noted what was looked at, and what decided.
+    pub(crate) trace: Option<Arc<Record>>,
 }
 
 impl Acquire {
@@ -130,4 +133,18 @@ pub(crate) enum NoAccount {
     /// Every account that could has been tried.
     #[error("every account was tried")]
     Exhausted,
+}
+
+impl NoAccount {
+    /// Returns what a trace keeps of it.
+    pub(crate) fn noted(&self) -> Nobody {
+        match self {
+            Self::Empty => Nobody::Empty,
+            Self::NoModel => Nobody::NoModel,
+            Self::OtherDialect { .. } => Nobody::OtherDialect,
+            Self::Blocked { reason, until, .. } => Nobody::Blocked { reason: *reason, until: *until },
+            Self::Busy => Nobody::Busy,
+            Self::Exhausted => Nobody::Exhausted,
+        }
+    }
 }

@@ -5,6 +5,7 @@
 //! busy wait in a [`queue`]; a slot that is given back anywhere rings for the workers where somebody waits.
 
 pub(crate) mod api;
+pub(crate) mod dry_run;
 pub(crate) mod policy;
 mod queue;
 
@@ -18,12 +19,14 @@ use rand::rngs::StdRng;
 use tokio::time::Instant;
 
 use self::queue::{Joined, Queue};
+use crate::account::api::Table;
 use crate::account::lease::{Bell, Lease, Line, Rung};
 use crate::account::registry::Published;
 use crate::domain::catalogue::Catalogue;
 use crate::domain::strategy::Strategy;
 use crate::domain::time::Clock;
 use crate::router::api::{Acquire, Acquired, NoAccount, Place};
+use crate::trace::{Chosen, Sheet};
 
 /// Asked by the handlers of one worker, each of which waits for its answer: bounded by the worker's connections.
 const MAILBOX: usize = 32_768;
@@ -43,6 +46,12 @@ pub(crate) struct RouterSettings {
     pub(crate) queue_places: usize,
     /// Longest wait.
     pub(crate) queue_time: Duration,
+}
+
+impl RouterSettings {
+    fn rules<'a>(&self, catalogue: &'a Catalogue) -> policy::Rules<'a> {
+        policy::Rules { catalogue, family_fallback: self.family_fallback, strategy: self.strategy }
+    }
 }
 
 /// The chooser of one worker.
@@ -87,18 +96,30 @@ impl RouterActor {
         Self { published, bell, catalogue, clock, rng, settings, queue, line: None, looking: false }
     }
 
-    /// Chooses an account and takes a slot on it.
+    /// Chooses an account and takes a slot on it; notes in the request's trace how that went.
     fn lease(&mut self, ask: &Acquire) -> Result<Lease, NoAccount> {
         let table = self.published.load();
-        let rules = policy::Rules {
-            catalogue: &self.catalogue,
-            family_fallback: self.settings.family_fallback,
-            strategy: self.settings.strategy,
+        let mut sheet = Sheet::bounded(table.accounts.len());
+        let (result, noted) = match self.take(&table, ask, &mut sheet) {
+            Ok((lease, chosen)) => (Ok(lease), Ok(chosen)),
+            Err(none) => {
+                let noted = none.noted();
+                (Err(none), Err(noted))
+            }
         };
+        if let Some(record) = &ask.trace {
+            record.looked(sheet, self.settings.strategy, noted);
+        }
+        result
+    }
+
+    fn take(&mut self, table: &Table, ask: &Acquire, sheet: &mut Sheet) -> Result<(Lease, Chosen), NoAccount> {
+        let rules = self.settings.rules(&self.catalogue);
         for _ in 0..TAKES_MAX {
-            let choice = policy::choose(&table, ask, &rules, self.clock.now(), &mut self.rng)?;
+            let choice = policy::choose(table, ask, &rules, self.clock.now(), &mut self.rng, sheet)?;
+            let chosen = choice.noted();
             if let Some(lease) = choice.take(&self.bell) {
-                return Ok(lease);
+                return Ok((lease, chosen));
             }
         }
         Err(NoAccount::Busy)

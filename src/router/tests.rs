@@ -62,6 +62,7 @@ fn ask(client: usize) -> Acquire {
         renewed_in_vain: false,
         tried: Vec::new(),
         refused: Vec::new(),
+        trace: None,
     }
 }
 

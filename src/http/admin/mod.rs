@@ -2,11 +2,14 @@
 
 pub(crate) mod accounts;
 mod backup;
+pub(crate) mod explained;
 mod given;
 pub(crate) mod logins;
 pub(crate) mod models;
 mod openapi;
 pub(crate) mod problem;
+pub(crate) mod requests;
+pub(crate) mod route;
 pub(crate) mod status;
 
 use actix_web::http::header::{ALLOW, HeaderValue};
@@ -43,6 +46,9 @@ pub(crate) fn routes(config: &mut ServiceConfig) {
         .service(
             at("/v1/logins/{id}", "GET, POST").route(web::get().to(logins::show)).route(web::post().to(logins::answer)),
         )
+        .service(at("/v1/requests", "GET").route(web::get().to(requests::list)))
+        .service(at("/v1/requests/{id}", "GET").route(web::get().to(requests::show)))
+        .service(at("/v1/route", "POST").route(web::post().to(route::foresee)))
         .default_service(web::route().to(nowhere));
 }
 

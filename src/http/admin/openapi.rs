@@ -4,11 +4,11 @@ use actix_web::HttpResponse;
 use utoipa::OpenApi;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 
-use crate::http::admin::{accounts, backup, logins, models, status};
+use crate::http::admin::{accounts, backup, logins, models, requests, route, status};
 
 #[derive(OpenApi)]
 #[openapi(
-    info(title = "duopool admin API", description = "Adds and removes GitLab accounts, shows their state, and backs them up."),
+    info(title = "duopool admin API", description = "Adds and removes GitLab accounts, shows their state, explains what was decided about requests, and backs everything up."),
     paths(
         accounts::list,
         accounts::add,
@@ -22,6 +22,9 @@ use crate::http::admin::{accounts, backup, logins, models, status};
         logins::show,
         logins::answer,
         models::models,
+        requests::list,
+        requests::show,
+        route::foresee,
         status::status,
         status::config
     ),

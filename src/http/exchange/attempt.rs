@@ -1,5 +1,6 @@
 //! One attempt: a body goes to a model under a lease, and an answer comes back or a fault.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use actix_web::HttpResponse;
@@ -99,6 +100,7 @@ pub(super) async fn attempt(
             return match unasked_whole(door, incoming, (plan, way_back), reply).await {
                 Ok(events) => {
                     lease.succeeded();
+                    incoming.trail.answered();
                     Ok(response.body(events))
                 }
                 Err(error) => Err(settle(lease, error, None)),
@@ -110,6 +112,7 @@ pub(super) async fn attempt(
     match whole(door, incoming, &prepared, reply).await {
         Ok(body) => {
             lease.succeeded();
+            incoming.trail.answered();
             Ok(response.insert_header((CONTENT_TYPE, "application/json")).body(body))
         }
         Err((error, said)) => Err(settle(lease, error, said)),
@@ -305,7 +308,9 @@ async fn stream(
             break;
         }
     }
-    lease.began(started.elapsed(), door.now());
+    let took = started.elapsed();
+    lease.began(took, door.now());
+    incoming.trail.answering(took);
     let start = Start {
         prelude: prelude.into(),
         upstream: reply.body,
@@ -315,6 +320,7 @@ async fn stream(
         dialect: incoming.dialect,
         request: incoming.id.clone(),
         deadline: incoming.deadline,
+        trail: Rc::clone(&incoming.trail),
     };
     Ok(SseBody::new(start, Data::clone(door)))
 }

@@ -1,5 +1,7 @@
 //! What a request remembers of its attempts, and what that means for the next one.
 
+use std::sync::Arc;
+
 use actix_web::web::Data;
 use futures::FutureExt;
 use futures::future::select_ok;
@@ -10,7 +12,7 @@ use crate::account::lease::Lease;
 use crate::account::registry::ModelRefused;
 use crate::domain::fault::{Fault, Hold, Reason, Scope};
 use crate::domain::id::AccountId;
-use crate::domain::model::ModelName;
+use crate::domain::model::{Dialect, ModelName};
 use crate::domain::time::Timestamp;
 use crate::gitlab::error::CallError;
 use crate::http::door::Door;
@@ -18,6 +20,7 @@ use crate::http::error::ApiError;
 use crate::http::exchange::{Incoming, Kind, pools, upstream_dialects};
 use crate::router::api::{Acquire, Acquired, NoAccount, Renewable};
 use crate::router::policy::sooner;
+use crate::trace::{Failure, Trail};
 
 /// Attempts that reached the model's provider: each may be billed.
 const PROVIDER_ATTEMPTS_MAX: u32 = 3;
@@ -105,6 +108,7 @@ impl Journey {
     pub(super) async fn acquire(&mut self, door: &Data<Door>, incoming: &Incoming) -> Result<Lease, ApiError> {
         self.waited_in_vain = false;
         loop {
+            incoming.trail.attempt();
             let ask = Acquire {
                 wanted: incoming.wanted.clone(),
                 dialects: upstream_dialects(incoming.dialect, incoming.kind),
@@ -116,13 +120,18 @@ impl Journey {
                 renewed_in_vain: self.waited_in_vain,
                 tried: self.tried.clone(),
                 refused: self.refused.clone(),
+                trace: Some(Arc::clone(incoming.trail.record())),
             };
             let none = match door.router.send(ask).await {
                 Ok(Ok(Acquired::Lease(lease))) => return Ok(lease),
-                Ok(Ok(Acquired::Place(place))) => match place.wait().await {
-                    Ok(lease) => return Ok(lease),
-                    Err(none) => none,
-                },
+                Ok(Ok(Acquired::Place(place))) => {
+                    let waited = place.wait().await;
+                    incoming.trail.queued();
+                    match waited {
+                        Ok(lease) => return Ok(lease),
+                        Err(none) => none,
+                    }
+                }
                 Ok(Err(none)) => none,
                 Err(problem) => {
                     error!(request.id = %incoming.id, "the router of this worker does not answer: {problem}");
@@ -131,14 +140,14 @@ impl Journey {
             };
             let waited = match &none {
                 NoAccount::Blocked { renewable, busy, .. } if !renewable.is_empty() && !self.waited_in_vain => {
-                    self.waited_in_vain = !self.wait(renewable.clone()).await;
+                    self.waited_in_vain = !self.wait(renewable.clone(), &incoming.trail).await;
                     // Without a new grant, somebody who is only busy may still serve.
                     !self.waited_in_vain || *busy
                 }
                 NoAccount::Blocked { .. } | NoAccount::Exhausted if !self.second_chances.is_empty() => {
                     let chances = std::mem::take(&mut self.second_chances);
                     self.tried.retain(|id| chances.iter().all(|chance| chance.account != *id));
-                    self.wait(chances).await
+                    self.wait(chances, &incoming.trail).await
                 }
                 _ => false,
             };
@@ -149,7 +158,7 @@ impl Journey {
     }
 
     /// Waits until one of `renewable` has a new grant; `false` if none gets one.
-    async fn wait(&mut self, renewable: Vec<Renewable>) -> bool {
+    async fn wait(&mut self, renewable: Vec<Renewable>, trail: &Trail) -> bool {
         self.waits += 1;
         if self.waits > WAITS_MAX {
             return false;
@@ -159,7 +168,9 @@ impl Journey {
             async move { asked.await.ok().and_then(Result::ok).ok_or(()) }.boxed_local()
         });
         let most = WAIT_MAX.min(self.deadline.saturating_duration_since(Instant::now()));
-        matches!(timeout(most, select_ok(wishes)).await, Ok(Ok(_)))
+        let waited = timeout(most, select_ok(wishes)).await;
+        trail.renewed();
+        matches!(waited, Ok(Ok(_)))
     }
 
     /// Takes in a failed attempt; an error if it was the last one.
@@ -171,6 +182,7 @@ impl Journey {
         failed: Failed,
     ) -> Result<(), ApiError> {
         let fault = &failed.error.fault;
+        incoming.trail.failed(Failure::new(failed.error.status, fault));
         warn_of(incoming, &account, &failed);
         if reached_the_provider(fault) {
             self.provider_attempts += 1;
@@ -223,15 +235,26 @@ impl Journey {
             // What the gateway or the provider said is truer than that nobody is left to ask.
             (NoAccount::Exhausted | NoAccount::Blocked { .. }, Some(last)) if is_upstreams(&last) => last,
             (NoAccount::NoModel, Some(last)) => last,
-            (NoAccount::Blocked { reason, until, .. }, _) => {
-                no_account(Some(sooner(self.earliest, (until, reason))), now)
-            }
-            (NoAccount::Exhausted, _) => no_account(self.earliest, now),
-            (NoAccount::Empty, _) => ApiError::EmptyPool,
-            (NoAccount::Busy, _) => ApiError::Busy,
-            (NoAccount::NoModel, None) => unsupported(&incoming.peek.model),
-            (NoAccount::OtherDialect { model }, _) => other_dialect(incoming, &model),
+            (none, _) => told_of_none(none, self.earliest, &incoming.peek.model, incoming.dialect, now),
         }
+    }
+}
+
+/// Says why nobody serves who was not tried; `earliest` is the account that recovers first of those that were.
+pub(in crate::http) fn told_of_none(
+    none: NoAccount,
+    earliest: Option<(Timestamp, Reason)>,
+    model: &str,
+    dialect: Dialect,
+    now: Timestamp,
+) -> ApiError {
+    match none {
+        NoAccount::Blocked { reason, until, .. } => no_account(Some(sooner(earliest, (until, reason))), now),
+        NoAccount::Exhausted => no_account(earliest, now),
+        NoAccount::Empty => ApiError::EmptyPool,
+        NoAccount::Busy => ApiError::Busy,
+        NoAccount::NoModel => unsupported(model),
+        NoAccount::OtherDialect { model } => other_dialect(dialect, &model),
     }
 }
 
@@ -273,9 +296,8 @@ pub(super) fn unsupported(model: &str) -> ApiError {
 }
 
 /// Says that a model is there, but not for this route, and which route has it.
-fn other_dialect(incoming: &Incoming, model: &ModelName) -> ApiError {
-    let dialect = incoming.dialect;
-    let routes = if dialect == crate::domain::model::Dialect::ChatCompletions {
+fn other_dialect(dialect: Dialect, model: &ModelName) -> ApiError {
+    let routes = if dialect == Dialect::ChatCompletions {
         "POST /v1/responses or /v1/messages"
     } else {
         "POST /v1/chat/completions"

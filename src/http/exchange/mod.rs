@@ -8,6 +8,7 @@ mod count;
 mod journey;
 mod mishap;
 
+use std::rc::Rc;
 use std::sync::Arc;
 
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
@@ -29,8 +30,10 @@ use crate::http::error::ApiError;
 use crate::http::guard::client_scope;
 use crate::http::{body, request_id};
 use crate::protocol::passthrough::{Peek, peek};
+use crate::trace::{Asked, Begun, Outcome, Trail};
 
 use journey::Journey;
+pub(in crate::http) use journey::told_of_none;
 pub(in crate::http) use mishap::{of_answer_error, of_deadline, of_event, told_of};
 
 /// Longest header value that is taken, in bytes. Well below what the HTTP parser takes (128 KiB for a whole head), so that
@@ -63,6 +66,8 @@ struct Incoming {
     conversation: Option<Conversation>,
     passed: Passed,
     deadline: Instant,
+    /// What is noted about it; goes along into the answer's stream if there is one.
+    trail: Rc<Trail>,
 }
 
 /// Serves a request on one of the model routes. Errors come in the client's dialect.
@@ -96,27 +101,53 @@ async fn answer(
         return Err(ApiError::HeaderTooLarge { limit: HEADER_BYTES_MAX });
     }
     let scope = client_scope(door, request.headers())?;
+    // Whoever has no key leaves no trace: a stranger shall not push those of others out.
+    let counts_tokens = kind == Kind::TokenCount;
+    let begun = Begun { at: door.now(), client: scope.client, dialect, counts_tokens };
+    let trail = Rc::new(Trail::begin(&door.parts.traces, id.clone(), begun));
+    let result = admitted(request, payload, door, (dialect, kind, id, scope, Rc::clone(&trail)), open).await;
+    match &result {
+        Err(error) => trail.finish(error.noted(dialect)),
+        Ok(_) if counts_tokens => trail.finish(Outcome::Finished),
+        Ok(_) => {}
+    }
+    result
+}
+
+/// Reads and serves a request whose key is good.
+async fn admitted(
+    request: &HttpRequest,
+    payload: Payload,
+    door: &Data<Door>,
+    (dialect, kind, id, scope, trail): (Dialect, Kind, RequestId, Scope, Rc<Trail>),
+    open: Open,
+) -> Result<HttpResponse, ApiError> {
     let deadline = Instant::now() + door.settings().request_timeout;
     let body = body::read(request, payload, door.settings().body_bytes_max, deadline).await?;
     let peek = peek(&body).map_err(|error| ApiError::BadRequest {
         message: error.to_string(),
         param: error.param().map(str::to_owned),
     })?;
-    let Some(wanted) = door.parts.catalogue.resolve(&peek.model) else {
-        let message = format!(
-            "there is no model `{}`; GET /v1/models lists those there are, and names that begin with `claude-` or \
-             `gpt-` are tried as they are",
-            body::printable(&peek.model)
-        );
-        return Err(ApiError::NotFound { message });
-    };
-    let passed = passed(request.headers());
+    let wanted = door.parts.catalogue.resolve(&peek.model);
     let conversation = session(request.headers()).or_else(|| peek.conversation(&body));
-    let incoming = Incoming { id, dialect, kind, body, peek, wanted, scope, conversation, passed, deadline };
+    trail.asked(Asked::new(&peek.model, wanted.clone(), Arc::clone(&scope.pools), conversation));
+    let wanted = wanted.ok_or_else(|| unknown_model(&peek.model))?;
+    let passed = passed(request.headers());
+    let incoming = Incoming { id, dialect, kind, body, peek, wanted, scope, conversation, passed, deadline, trail };
     match kind {
         Kind::Answer => travel(door, incoming, open).await,
         Kind::TokenCount => count::answer(door, incoming, open).await,
     }
+}
+
+/// Says that there is no such model.
+pub(in crate::http) fn unknown_model(name: &str) -> ApiError {
+    let message = format!(
+        "there is no model `{}`; GET /v1/models lists those there are, and names that begin with `claude-` or `gpt-` \
+         are tried as they are",
+        body::printable(name)
+    );
+    ApiError::NotFound { message }
 }
 
 /// Tries account after account until one answers, or none is left that could.
@@ -162,7 +193,7 @@ fn told(lease: &Lease, attempts: u32, dropped: Option<&str>) -> Vec<(HeaderName,
 }
 
 /// Returns the dialects that serve a client of `dialect`, the best one first. A count is only ever asked for as it is.
-const fn upstream_dialects(dialect: Dialect, kind: Kind) -> &'static [Dialect] {
+pub(in crate::http) const fn upstream_dialects(dialect: Dialect, kind: Kind) -> &'static [Dialect] {
     match (dialect, kind) {
         (_, Kind::TokenCount) => &[Dialect::Messages],
         (Dialect::Messages, Kind::Answer) => &[Dialect::Messages, Dialect::Responses],

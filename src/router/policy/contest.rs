@@ -10,6 +10,7 @@ use crate::domain::conversation::{Bond, Conversation};
 use crate::domain::model::{Dialect, ModelName};
 use crate::domain::strategy::Strategy;
 use crate::domain::time::Timestamp;
+use crate::trace::Decider;
 
 /// An account is much slower than its peers when its first content takes this many times as long as theirs …
 const SLOW_TIMES: u64 = 3;
@@ -229,6 +230,18 @@ impl<'a, 'b> Contest<'a, 'b> {
         self.best.map(|best| best.contender)
     }
 
+    /// Returns what has decided.
+    pub(super) fn decider(&self) -> Decider {
+        match self.rule {
+            Rule::Affinity(_) => Decider::Conversation,
+            Rule::Balanced(_) => Decider::Load,
+            Rule::Weighted(..) => Decider::Share,
+            Rule::RoundRobin => Decider::Turn,
+            Rule::FillFirst => Decider::InUse,
+            Rule::Random => Decider::Chance,
+        }
+    }
+
     /// Returns the longest pace that is still no reason to go elsewhere, if the winner's is longer.
     fn too_slow(&self) -> Option<u64> {
         let own = u64::from(self.best?.pace_ms?);
@@ -289,13 +302,20 @@ fn nearer(one: &Entry<'_, '_>, other: &Entry<'_, '_>) -> Ordering {
     if one.contender.account.weight == other.contender.account.weight {
         return one.place.cmp(&other.place);
     }
+    let draw = |entry: &Entry<'_, '_>| draw(entry.place, entry.contender.account.weight);
     draw(one).total_cmp(&draw(other))
 }
 
 #[expect(clippy::cast_precision_loss, reason = "the upper 53 bits are what a float holds exactly")]
-fn draw(entry: &Entry<'_, '_>) -> f64 {
-    let uniform = ((entry.place >> 11) as f64 + 0.5) / (1_u64 << 53) as f64;
-    -f64::from(entry.contender.account.weight) / uniform.ln()
+fn draw(place: u64, weight: u32) -> f64 {
+    let uniform = ((place >> 11) as f64 + 0.5) / (1_u64 << 53) as f64;
+    -f64::from(weight) / uniform.ln()
+}
+
+/// Returns at which of `accounts`, as ids and weights, the conversation `key` is at home if all of them can serve.
+pub(crate) fn at_home<'a>(key: u64, accounts: impl Iterator<Item = (&'a str, u32)>) -> Option<&'a str> {
+    let draws = accounts.map(|(id, weight)| (id, draw(place(key, id), weight)));
+    draws.max_by(|(_, one), (_, other)| one.total_cmp(other)).map(|(id, _)| id)
 }
 
 /// Mixes a conversation with an account's id.

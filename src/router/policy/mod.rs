@@ -13,16 +13,19 @@ use std::sync::Arc;
 
 use rand::Rng;
 
+pub(crate) use self::contest::at_home;
 use self::contest::{Contender, Contest, Rule};
 use self::obstacles::Obstacles;
 pub(crate) use self::obstacles::sooner;
 use crate::account::api::{Snapshot, Standing, Table};
 use crate::account::lease::{Bell, Lease, Terms};
 use crate::domain::catalogue::{Catalogue, Wanted};
+use crate::domain::fault::Scope;
 use crate::domain::model::{Dialect, ModelName, Provider};
 use crate::domain::strategy::Strategy;
 use crate::domain::time::Timestamp;
 use crate::router::api::{Acquire, NoAccount};
+use crate::trace::{Chosen, Decider, Seen, Sheet, Verdict};
 
 /// What the gateway offers for a Claude model that the catalogue does not know.
 const CLAUDE_DIALECTS: &[Dialect] = &[Dialect::Messages];
@@ -48,12 +51,21 @@ pub(crate) struct Choice<'a> {
     pub(crate) is_probe: bool,
     /// Where the account stands in the strategy's order once it is taken, if that changes.
     pub(crate) turn: Option<u64>,
+    /// What decided among those that could serve.
+    pub(crate) decider: Decider,
 }
 
 impl Choice<'_> {
+    /// Returns what a trace keeps of it.
+    pub(crate) fn noted(&self) -> Chosen {
+        let Self { account, model, dialect, is_probe, decider, .. } = self;
+        let (account, model) = (account.id.clone(), model.clone());
+        Chosen { account, model, dialect: *dialect, is_probe: *is_probe, decider: *decider }
+    }
+
     /// Takes the lease that was chosen; `None` if somebody else took it since the table was read.
     pub(crate) fn take(self, bell: &Arc<Bell>) -> Option<Lease> {
-        let Self { account, model, dialect, is_probe, turn } = self;
+        let Self { account, model, dialect, is_probe, turn, .. } = self;
         Lease::take(account, Terms { model, dialect, is_probe, turn }, bell)
     }
 }
@@ -65,29 +77,56 @@ type Known<'b> = Option<(&'b ModelName, Option<Dialect>)>;
 enum Fitness<'a, 'b> {
     Fit(Contender<'a, 'b>),
     /// It is well, but not for this request now: too much to do, or tried by it.
-    Aside,
-    Unfit,
+    Aside(Verdict),
+    Unfit(Verdict),
     /// Not there at all, as far as this request goes.
-    Foreign,
+    Foreign(Verdict),
 }
 
-/// Chooses among the accounts of `table`.
+impl Fitness<'_, '_> {
+    fn verdict(&self) -> Verdict {
+        match self {
+            Self::Fit(contender) if contender.is_probe => Verdict::Probe,
+            Self::Fit(_) => Verdict::Fit,
+            Self::Aside(verdict) | Self::Unfit(verdict) | Self::Foreign(verdict) => *verdict,
+        }
+    }
+}
+
+/// Chooses among the accounts of `table`; what it finds about each of them is in `sheet` afterwards.
 pub(crate) fn choose<'a>(
     table: &'a Table,
     ask: &Acquire,
     rules: &Rules<'_>,
     now: Timestamp,
     rng: &mut impl Rng,
+    sheet: &mut Sheet,
 ) -> Result<Choice<'a>, NoAccount> {
-    let mut obstacles = Obstacles::default();
+    sheet.clear();
+    let mut obstacles = Obstacles::noted_in(std::mem::take(sheet));
     let contest = Contest::new(Rule::of(rules.strategy, ask.conversation), now);
     let contest = hold(contest, table, ask, rules, now, rng, &mut obstacles);
+    *sheet = std::mem::take(&mut obstacles.sheet);
     let next = contest.next().map(|next| hold(next, table, ask, rules, now, rng, &mut Obstacles::default()));
     // Others take slots meanwhile: there may be nobody any more.
     let contest = next.filter(|next| next.winner().is_some()).unwrap_or(contest);
     let Some(winner) = contest.winner() else { return Err(obstacles.answer(ask, now)) };
     let Contender { account, model, dialect, is_probe } = winner;
-    Ok(Choice { account, model: model.clone(), dialect, is_probe, turn: contest.next_turn() })
+    let (turn, decider) = (contest.next_turn(), contest.decider());
+    Ok(Choice { account, model: model.clone(), dialect, is_probe, turn, decider })
+}
+
+/// Returns what a trace keeps of `account`.
+pub(crate) fn seen(account: &Snapshot, verdict: Verdict) -> Seen {
+    Seen {
+        account: account.id.clone(),
+        verdict,
+        priority: account.priority,
+        weight: account.weight,
+        in_flight: account.gauge.in_flight(),
+        max_concurrency: account.max_concurrency,
+        hinted: account.hinted,
+    }
 }
 
 /// Lets every account that could serve take part in `contest`.
@@ -102,11 +141,14 @@ fn hold<'a: 'b, 'b>(
 ) -> Contest<'a, 'b> {
     let mut known = None;
     for account in &table.accounts {
-        match fitness(table, account, ask, rules, now, obstacles, &mut known) {
+        let fitness = fitness(table, account, ask, rules, now, obstacles, &mut known);
+        let verdict = fitness.verdict();
+        obstacles.sheet.note(verdict, || seen(account, verdict));
+        match fitness {
             Fitness::Fit(contender) => contest.enter(contender, rng),
-            Fitness::Aside => contest.absent(account, true),
-            Fitness::Unfit => contest.absent(account, false),
-            Fitness::Foreign => {}
+            Fitness::Aside(_) => contest.absent(account, true),
+            Fitness::Unfit(_) => contest.absent(account, false),
+            Fitness::Foreign(_) => {}
         }
     }
     contest
@@ -122,11 +164,14 @@ fn fitness<'a: 'b, 'b>(
     obstacles: &mut Obstacles<'a>,
     known: &mut Known<'b>,
 ) -> Fitness<'a, 'b> {
-    if !account.enabled || !(ask.pools.is_empty() || ask.pools.iter().any(|pool| **pool == *account.pool)) {
-        return Fitness::Foreign;
+    if !(ask.pools.is_empty() || ask.pools.iter().any(|pool| **pool == *account.pool)) {
+        return Fitness::Foreign(Verdict::OtherPool);
+    }
+    if !account.enabled {
+        return Fitness::Foreign(Verdict::Disabled);
     }
     obstacles.in_pool = true;
-    let Some(model) = model_on(table, account, ask, rules, now) else { return Fitness::Unfit };
+    let Some(model) = model_on(table, account, ask, rules, now) else { return Fitness::Unfit(Verdict::NoModel) };
     let dialect = match *known {
         Some((before, dialect)) if before == model => dialect,
         _ => dialect_for(model, ask.dialects, rules.catalogue),
@@ -134,25 +179,28 @@ fn fitness<'a: 'b, 'b>(
     *known = Some((model, dialect));
     let Some(dialect) = dialect else {
         obstacles.other_dialect = Some(model.clone());
-        return Fitness::Unfit;
+        return Fitness::Unfit(Verdict::OtherDialect);
     };
     if ask.tried.contains(&account.id) {
         obstacles.tried = true;
-        return Fitness::Aside;
+        return Fitness::Aside(Verdict::Tried);
     }
     let standing = account.standing(model, now);
     if let Standing::Blocked { until, reason } = standing {
         obstacles.blocked(until, reason);
-        return Fitness::Unfit;
+        let whole = account.block.as_ref().is_some_and(|block| block.holds(now));
+        let scope = if whole { Scope::Account } else { Scope::Model };
+        return Fitness::Unfit(Verdict::Blocked { scope, reason, until });
     }
     if account.usable_grant(now).is_none() {
-        obstacles.without_grant(account, now);
-        return Fitness::Unfit;
+        let (reason, until) = obstacles.without_grant(account, now);
+        return Fitness::Unfit(Verdict::NoGrant { reason, until });
     }
     let is_probe = standing == Standing::Unproven;
-    if account.gauge.in_flight() >= account.max_concurrency || (is_probe && account.gauge.is_probing()) {
+    let is_full = account.gauge.in_flight() >= account.max_concurrency;
+    if is_full || (is_probe && account.gauge.is_probing()) {
         obstacles.busy = true;
-        return Fitness::Aside;
+        return Fitness::Aside(if is_full { Verdict::Full } else { Verdict::Probing });
     }
     Fitness::Fit(Contender { account, model, dialect, is_probe })
 }

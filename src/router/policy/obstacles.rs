@@ -7,6 +7,7 @@ use crate::domain::fault::Reason;
 use crate::domain::model::ModelName;
 use crate::domain::time::Timestamp;
 use crate::router::api::{Acquire, NoAccount, Renewable};
+use crate::trace::Sheet;
 
 /// Accounts that are asked for a new grant when nobody has one; the first that gets one serves.
 const RENEWABLE_MAX: usize = 4;
@@ -14,6 +15,8 @@ const RENEWABLE_MAX: usize = 4;
 /// What was met on the way through the table.
 #[derive(Default)]
 pub(super) struct Obstacles<'a> {
+    /// What was found about each account.
+    pub(super) sheet: Sheet,
     pub(super) in_pool: bool,
     pub(super) other_dialect: Option<ModelName>,
     pub(super) tried: bool,
@@ -23,20 +26,26 @@ pub(super) struct Obstacles<'a> {
 }
 
 impl<'a> Obstacles<'a> {
+    /// Meets nothing yet, and notes what it finds in `sheet`.
+    pub(super) fn noted_in(sheet: Sheet) -> Self {
+        Self { sheet, ..Self::default() }
+    }
+
     pub(super) fn blocked(&mut self, until: Timestamp, reason: Reason) {
         self.blocked = Some(sooner(self.blocked, (until, reason)));
     }
 
-    pub(super) fn without_grant(&mut self, account: &'a Arc<Snapshot>, now: Timestamp) {
+    /// Returns why there is none, and when it is tried again.
+    pub(super) fn without_grant(&mut self, account: &'a Arc<Snapshot>, now: Timestamp) -> (Reason, Timestamp) {
         // What the account published about itself is true until its next trial is due: then a request may bring it about.
         let is_due = account.trouble.as_ref().is_some_and(|trouble| !trouble.holds(now));
         if (account.renewable || is_due) && self.renewable.len() < RENEWABLE_MAX {
             self.renewable.push(account);
         }
-        match &account.trouble {
-            Some(trouble) => self.blocked(trouble.until, trouble.reason),
-            None => self.blocked(now, Reason::GrantMissing),
-        }
+        let trouble = account.trouble.as_ref().map(|trouble| (trouble.reason, trouble.until));
+        let (reason, until) = trouble.unwrap_or((Reason::GrantMissing, now));
+        self.blocked(until, reason);
+        (reason, until)
     }
 
     pub(super) fn answer(self, ask: &Acquire, now: Timestamp) -> NoAccount {

@@ -33,7 +33,7 @@ impl Chooser {
 
     fn choose<'a>(&mut self, table: &'a Table) -> Result<Choice<'a>, NoAccount> {
         let rules = Rules { catalogue: &CATALOGUE, family_fallback: true, strategy: self.strategy };
-        choose(table, &self.ask, &rules, NOW, &mut self.rng)
+        choose(table, &self.ask, &rules, NOW, &mut self.rng, &mut Sheet::default())
     }
 
     fn lease(&mut self, table: &Table) -> Lease {

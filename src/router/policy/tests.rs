@@ -10,6 +10,7 @@ use crate::account::api::Block;
 use crate::account::api::tests::{NOW, grant, snapshot};
 use crate::account::shared_health::Refused;
 use crate::domain::endpoint::GatewayUrl;
+use crate::domain::conversation::Conversation;
 use crate::domain::fault::Reason;
 
 pub(super) const MESSAGES: &[Dialect] = &[Dialect::Messages];
@@ -36,12 +37,13 @@ pub(super) fn ask(name: &str, dialects: &'static [Dialect]) -> Acquire {
         renewed_in_vain: false,
         tried: Vec::new(),
         refused: Vec::new(),
+        trace: None,
     }
 }
 
 fn chosen<'a>(table: &'a Table, ask: &Acquire, seed: u64) -> Result<Choice<'a>, NoAccount> {
     let rules = Rules { catalogue: &CATALOGUE, family_fallback: true, strategy: Strategy::Balanced };
-    choose(table, ask, &rules, NOW, &mut StdRng::seed_from_u64(seed))
+    choose(table, ask, &rules, NOW, &mut StdRng::seed_from_u64(seed), &mut Sheet::default())
 }
 
 pub(super) fn block(reason: Reason, seconds: u64) -> Block {
@@ -258,4 +260,86 @@ fn an_ended_grant_is_not_used() {
     let table = table(vec![snapshot("a", |s| s.grant = Some(grant(NOW + Duration::from_secs(5))))]);
     let none = chosen(&table, &ask("claude-sonnet-4-6", MESSAGES), 0).unwrap_err();
     assert!(matches!(none, NoAccount::Blocked { reason: Reason::GrantMissing, .. }));
+}
+
+#[test]
+fn every_account_that_is_looked_at_gets_its_verdict() {
+    let until = NOW + Duration::from_mins(1);
+    let of_model = BTreeMap::from([(model("claude-sonnet-4-6"), block(Reason::QuotaExhausted, 60))]);
+    let refused = Refused::default().with(GatewayUrl::cloud(), model("claude-mystery-9"), NOW);
+    let cases: Vec<(Arc<Snapshot>, Verdict)> = vec![
+        (snapshot("a", |_| {}), Verdict::Fit),
+        (snapshot("b", |s| s.block = Some(block(Reason::QuotaUnknown, 0))), Verdict::Probe),
+        (snapshot("c", |s| s.pool = "team".into()), Verdict::OtherPool),
+        (snapshot("d", |s| s.enabled = false), Verdict::Disabled),
+        (
+            snapshot("e", |s| s.block = Some(block(Reason::ProxyNotEnabled, 60))),
+            Verdict::Blocked { scope: Scope::Account, reason: Reason::ProxyNotEnabled, until },
+        ),
+        (
+            snapshot("f", |s| s.models = Arc::new(of_model.clone())),
+            Verdict::Blocked { scope: Scope::Model, reason: Reason::QuotaExhausted, until },
+        ),
+        (snapshot("g", |s| s.grant = None), Verdict::NoGrant { reason: Reason::GrantMissing, until: NOW }),
+        (
+            snapshot("h", |s| (s.grant, s.trouble) = (None, Some(block(Reason::InstanceUnreachable, 60)))),
+            Verdict::NoGrant { reason: Reason::InstanceUnreachable, until },
+        ),
+        (snapshot("i", |s| s.max_concurrency = 0), Verdict::Full),
+        (snapshot("j", |s| s.current_model = model("gpt-5.5-2026-04-23")), Verdict::OtherDialect),
+        (snapshot("k", |s| s.current_model = model("claude-mystery-9")), Verdict::NoModel),
+        (snapshot("l", |_| {}), Verdict::Tried),
+    ];
+    let accounts: Vec<_> = cases.iter().map(|(account, _)| account.clone()).collect();
+    let table = Table { accounts, refused: Arc::new(refused), ..Table::default() };
+    let mut ask = ask("gitlab-duo", MESSAGES);
+    ask.tried.push(cases[11].0.id.clone());
+    let rules = Rules { catalogue: &CATALOGUE, family_fallback: false, strategy: Strategy::Balanced };
+    let mut sheet = Sheet::bounded(cases.len());
+    let choice = choose(&table, &ask, &rules, NOW, &mut StdRng::seed_from_u64(0), &mut sheet).unwrap();
+    for ((account, wanted), seen) in cases.iter().zip(sheet.seen()) {
+        assert_eq!((&seen.account, seen.verdict), (&account.id, *wanted));
+    }
+    let chosen = choice.noted();
+    assert!(sheet.seen().iter().any(|seen| seen.account == chosen.account && seen.verdict.word().is_fit()));
+    let probe = Lease::take(
+        &cases[1].0,
+        Terms { model: model("claude-sonnet-4-6"), dialect: Dialect::Messages, is_probe: true, turn: None },
+        &Arc::default(),
+    );
+    choose(&table, &ask, &rules, NOW, &mut StdRng::seed_from_u64(0), &mut sheet).unwrap();
+    assert_eq!((probe.is_some(), sheet.seen()[1].verdict), (true, Verdict::Probing));
+}
+
+#[test]
+fn what_decided_is_told() {
+    let equal = table(vec![snapshot("a", |_| {}), snapshot("b", |_| {})]);
+    let unequal = table(vec![snapshot("a", |_| {}), snapshot("b", |s| s.weight = 3)]);
+    let firm = Some(Conversation::named(b"one"));
+    for (table, strategy, conversation, decider) in [
+        (&equal, Strategy::Balanced, None, Decider::Load),
+        (&unequal, Strategy::Balanced, None, Decider::Share),
+        (&equal, Strategy::Balanced, firm, Decider::Conversation),
+        (&equal, Strategy::RoundRobin, None, Decider::Turn),
+        (&equal, Strategy::FillFirst, firm, Decider::InUse),
+        (&equal, Strategy::Random, None, Decider::Chance),
+    ] {
+        let ask = Acquire { conversation, ..ask("claude-sonnet-4-6", MESSAGES) };
+        let rules = Rules { catalogue: &CATALOGUE, family_fallback: true, strategy };
+        let mut rng = StdRng::seed_from_u64(1);
+        let choice = choose(table, &ask, &rules, NOW, &mut rng, &mut Sheet::default()).unwrap();
+        assert_eq!(choice.decider, decider, "{strategy}");
+    }
+}
+
+#[test]
+fn a_conversation_is_at_home_where_it_goes_while_all_are_well() {
+    let accounts: Vec<_> = (0..6).map(|n| snapshot(&format!("n{n}"), |s| s.weight = 1 + n % 3)).collect();
+    let table = table(accounts.clone());
+    for name in 0..200_u32 {
+        let conversation = Conversation::named(&name.to_le_bytes());
+        let ask = Acquire { conversation: Some(conversation), ..ask("claude-sonnet-4-6", MESSAGES) };
+        let home = at_home(conversation.key, accounts.iter().map(|account| (account.id.as_str(), account.weight)));
+        assert_eq!(home, Some(chosen(&table, &ask, 0).unwrap().account.id.as_str()));
+    }
 }

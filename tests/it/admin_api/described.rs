@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::admin_api::{login, routes};
 use crate::support::TestApp;
+use crate::support::requests::{SONNET, messages};
 
 /// The route table itself, where the compiler finds it.
 const ROUTE_TABLE: &str = include_str!("../../../src/http/admin/mod.rs");
@@ -89,13 +90,19 @@ async fn every_described_operation_answers_with_a_described_status() {
     // Nothing is asked of GitLab yet.
     let begun = app.admin("POST", "/admin/v1/logins").json(&serde_json::json!({ "client_id": "any" })).send().await;
     let login_id = begun.json()["id"].as_str().expect("an id").to_owned();
+    let asked = app.ask("/v1/messages", &messages(SONNET, false)).await;
+    let request_id = asked.header("x-request-id").expect("an id").to_owned();
     let page = page(&app).await;
     // The one that removes the account comes last.
     let mut operations: Vec<String> = documented(&page).into_iter().collect();
     operations.sort_by_key(|operation| operation.starts_with("DELETE"));
     for operation in operations {
         let (method, path) = operation.split_once(' ').expect("a method and a path");
-        let id = if path.starts_with("/admin/v1/logins/") { &login_id } else { &id };
+        let id = match path {
+            _ if path.starts_with("/admin/v1/logins/") => &login_id,
+            _ if path.starts_with("/admin/v1/requests/") => &request_id,
+            _ => &id,
+        };
         let request = app.admin(method, &path.replace("{id}", id));
         let request = if operation.ends_with("/accounts") && method == "POST" {
             request.json(&login(&app, "ada"))

@@ -27,6 +27,9 @@ fn routes(id: &str) -> Vec<(&'static str, String)> {
         ("POST", "/admin/v1/logins".to_owned()),
         ("GET", format!("/admin/v1/logins/{id}")),
         ("POST", format!("/admin/v1/logins/{id}")),
+        ("GET", "/admin/v1/requests".to_owned()),
+        ("GET", format!("/admin/v1/requests/{id}")),
+        ("POST", "/admin/v1/route".to_owned()),
     ]
 }
 
