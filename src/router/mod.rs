@@ -7,6 +7,7 @@
 pub(crate) mod api;
 pub(crate) mod policy;
 mod queue;
+pub(crate) mod retry;
 
 use std::sync::Arc;
 use std::time::Duration;

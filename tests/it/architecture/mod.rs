@@ -107,6 +107,7 @@ const PURE: &[&str] = &[
     "protocol/",
     "router/policy/",
     "router/queue.rs",
+    "router/retry.rs",
 ];
 
 /// What no pure file may say.
