@@ -97,10 +97,7 @@ impl Journey {
         if renewable.is_empty() {
             return false;
         }
-        let wishes = renewable.into_iter().map(|one| {
-            let asked = one.renew.send(one.wish());
-            async move { asked.await.ok().and_then(Result::ok).ok_or(()) }.boxed_local()
-        });
+        let wishes = renewable.iter().map(|one| one.renew().map(|renewed| renewed.ok_or(())).boxed_local());
         let most = WAIT_MAX.min(self.deadline.saturating_duration_since(Instant::now()));
         matches!(timeout(most, select_ok(wishes)).await, Ok(Ok(_)))
     }
