@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use actix::{Message, Recipient};
+use actix::Message;
+use futures::future::LocalBoxFuture;
 use serde::{Deserialize, Serialize};
 
 use crate::account::lease::{Bell, Gauge};
@@ -126,14 +127,17 @@ impl Snapshot {
     }
 }
 
-/// How to reach an account's actor without knowing it.
-#[derive(Clone)]
-pub(crate) struct Desk {
+/// Who owns an account: its actor, or whoever plays it.
+pub(crate) trait Owner: Send + Sync {
     /// Takes news, in whatever number.
-    pub(crate) news: Recipient<News>,
-    /// Takes wishes for a newer grant.
-    pub(crate) renew: Recipient<Renew>,
+    fn tell(&self, news: News);
+    /// Takes a wish for a newer grant, and answers as [`Renew`] says; `None` if nobody is there any more.
+    fn renew(&self, wish: Renew) -> LocalBoxFuture<'static, Option<Result<Generation, Block>>>;
 }
+
+/// How to reach an account's owner without knowing it.
+#[derive(Clone)]
+pub(crate) struct Desk(pub(crate) Arc<dyn Owner>);
 
 impl fmt::Debug for Desk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

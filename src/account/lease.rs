@@ -107,8 +107,7 @@ impl Lease {
 
     fn tell(&self, news: News) {
         if let Some(desk) = &self.account.desk {
-            // Bounded by the leases that are out, so the mailbox's own bound may be passed over.
-            desk.news.do_send(news);
+            desk.0.tell(news);
         }
     }
 }

@@ -135,7 +135,8 @@ fn print_route(view: &RouteView) -> anyhow::Result<()> {
     match (&view.chosen, &view.told) {
         (Some(chosen), _) => output::line(&chosen_because("would be chosen", chosen))?,
         (None, Some(told)) => {
-            let first = told.first.as_ref().map(|first| format!("it would wait for {first}; then ")).unwrap_or_default();
+            let first =
+                told.first.as_ref().map(|first| format!("it would wait for {first}; then ")).unwrap_or_default();
             let retry = told.retry_after_s.map(|wait| format!(" (Retry-After: {wait})")).unwrap_or_default();
             output::line(&format!("nobody: {first}the client would be told {}{retry}: {}", told.status, told.message))?;
         }
@@ -168,7 +169,8 @@ fn print_candidates(candidates: &[CandidateView], others: &[CountView]) -> anyho
         output::line("")?;
         output::print_table(&["ACCOUNT", "NAME", "TIER", "WEIGHT", "BUSY", "IT"], &rows)?;
     }
-    let counted: Vec<String> = others.iter().map(|count| format!("{} {}", count.accounts, count.verdict.text())).collect();
+    let counted: Vec<String> =
+        others.iter().map(|count| format!("{} {}", count.accounts, count.verdict.text())).collect();
     if counted.is_empty() { Ok(()) } else { output::line(&format!("and others: {}", counted.join(", "))) }
 }
 

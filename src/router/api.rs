@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use actix::Message;
+use futures::FutureExt;
 use futures::channel::oneshot;
+use futures::future::LocalBoxFuture;
 use tokio::time::{Instant, timeout_at};
 
-use crate::account::api::Renew;
+use crate::account::api::{Desk, Renew};
 use crate::account::lease::{Lease, Waiting};
 use crate::domain::catalogue::Wanted;
 use crate::domain::conversation::Conversation;
@@ -90,13 +92,14 @@ pub(crate) struct Renewable {
     /// The generation of the grant that it has or had.
     pub(crate) than: Generation,
     /// Whom to ask.
-    pub(crate) renew: actix::Recipient<Renew>,
+    pub(crate) desk: Desk,
 }
 
 impl Renewable {
-    /// Returns the wish for a newer grant.
-    pub(crate) fn wish(&self) -> Renew {
-        Renew { than: Some(self.than) }
+    /// Asks for a newer grant; `None` if there is none to be had.
+    pub(crate) fn renew(&self) -> LocalBoxFuture<'static, Option<Generation>> {
+        let asked = self.desk.0.renew(Renew { than: Some(self.than) });
+        async move { asked.await?.ok() }.boxed_local()
     }
 }
 

@@ -42,7 +42,7 @@ pub(crate) struct Foreseen {
 }
 
 /// Looks ahead in `table`.
-fn foresee(table: &Table, wish: Foresee, rules: &Rules<'_>, now: Timestamp, rng: &mut impl Rng) -> Foreseen {
+pub(super) fn foresee(table: &Table, wish: Foresee, rules: &Rules<'_>, now: Timestamp, rng: &mut impl Rng) -> Foreseen {
     let Foresee { mut ask, without } = wish;
     let (gone, left) = table.accounts.iter().cloned().partition(|account| without.contains(&account.id));
     let table = Table { accounts: left, ..table.clone() };
@@ -74,8 +74,7 @@ impl Handler<Foresee> for RouterActor {
 
     fn handle(&mut self, wish: Foresee, _: &mut Context<Self>) -> Self::Result {
         let table = self.published.load();
-        let rules = self.settings.rules(&self.catalogue);
-        MessageResult(foresee(&table, wish, &rules, self.clock.now(), &mut self.rng))
+        MessageResult(self.chooser.foresee(&table, wish, self.clock.now()))
     }
 }
 

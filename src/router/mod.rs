@@ -1,37 +1,34 @@
 //! The chooser: which account serves a request, and who waits for one.
 //!
-//! [`policy`] decides and is pure; [`RouterActor`] reads the published table and hands out leases. There is one router
+//! [`policy`] decides and is pure; [`RouterActor`] reads the published table and has [`chooser`] hand out leases. There is one router
 //! per worker, on the worker's own thread, so that a choice never crosses a thread. Requests that find every account
 //! busy wait in a [`queue`]; a slot that is given back anywhere rings for the workers where somebody waits.
 
 pub(crate) mod api;
+pub(crate) mod chooser;
 pub(crate) mod dry_run;
 pub(crate) mod policy;
 mod queue;
+pub(crate) mod retry;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Actor, AsyncContext, Context, Handler};
-use futures::channel::oneshot;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use tokio::time::Instant;
 
-use self::queue::{Joined, Queue};
-use crate::account::api::Table;
-use crate::account::lease::{Bell, Lease, Line, Rung};
+use self::chooser::Chooser;
+use crate::account::lease::{Bell, Line, Rung};
 use crate::account::registry::Published;
 use crate::domain::catalogue::Catalogue;
 use crate::domain::strategy::Strategy;
 use crate::domain::time::Clock;
 use crate::router::api::{Acquire, Acquired, NoAccount, Place};
-use crate::trace::{Chosen, Sheet};
 
 /// Asked by the handlers of one worker, each of which waits for its answer: bounded by the worker's connections.
 const MAILBOX: usize = 32_768;
-/// A slot may be taken by another worker between the choice and the taking; then the next best is chosen, this often.
-const TAKES_MAX: usize = 8;
 /// How often those who wait look on their own: blocks end by the clock, for which nothing rings.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
@@ -58,28 +55,12 @@ impl RouterSettings {
 pub(crate) struct RouterActor {
     published: Published,
     bell: Arc<Bell>,
-    catalogue: Arc<Catalogue>,
     clock: Arc<dyn Clock>,
-    rng: StdRng,
-    settings: RouterSettings,
-    queue: Queue<Waiter>,
+    queue_time: Duration,
+    chooser: Chooser,
     /// Where the bell rings for this worker; there once somebody has waited.
     line: Option<Arc<Line>>,
     looking: bool,
-}
-
-/// A request in the queue.
-#[derive(Debug)]
-struct Waiter {
-    ask: Acquire,
-    reply: oneshot::Sender<Result<Lease, NoAccount>>,
-}
-
-impl Waiter {
-    /// Answers; a lease that nobody takes any more gives its slot back.
-    fn answer(self, answer: Result<Lease, NoAccount>) {
-        drop(self.reply.send(answer));
-    }
 }
 
 impl RouterActor {
@@ -92,82 +73,29 @@ impl RouterActor {
     ) -> Self {
         let bell = Arc::clone(&published.load().bell);
         let rng = StdRng::from_rng(&mut rand::rng());
-        let queue = Queue::new(settings.queue_places);
-        Self { published, bell, catalogue, clock, rng, settings, queue, line: None, looking: false }
-    }
-
-    /// Chooses an account and takes a slot on it; notes in the request's trace how that went.
-    fn lease(&mut self, ask: &Acquire) -> Result<Lease, NoAccount> {
-        let table = self.published.load();
-        let mut sheet = Sheet::bounded(table.accounts.len());
-        let (result, noted) = match self.take(&table, ask, &mut sheet) {
-            Ok((lease, chosen)) => (Ok(lease), Ok(chosen)),
-            Err(none) => {
-                let noted = none.noted();
-                (Err(none), Err(noted))
-            }
-        };
-        if let Some(record) = &ask.trace {
-            record.looked(sheet, self.settings.strategy, noted);
-        }
-        result
-    }
-
-    fn take(&mut self, table: &Table, ask: &Acquire, sheet: &mut Sheet) -> Result<(Lease, Chosen), NoAccount> {
-        let rules = self.settings.rules(&self.catalogue);
-        for _ in 0..TAKES_MAX {
-            let choice = policy::choose(table, ask, &rules, self.clock.now(), &mut self.rng, sheet)?;
-            let chosen = choice.noted();
-            if let Some(lease) = choice.take(&self.bell) {
-                return Ok((lease, chosen));
-            }
-        }
-        Err(NoAccount::Busy)
+        let chooser = Chooser::new(catalogue, Arc::clone(&bell), settings, rng);
+        Self { published, bell, clock, queue_time: settings.queue_time, chooser, line: None, looking: false }
     }
 
     /// Gives those who wait what there is, in turn.
     fn serve(&mut self) {
-        // Who has left or is out of time needs nothing.
-        self.queue.retain(|waiter| !waiter.reply.is_canceled());
-        let mut queue = std::mem::replace(&mut self.queue, Queue::new(0));
-        let mut in_vain: Vec<Acquire> = Vec::new();
-        queue.serve(|waiter| {
-            if in_vain.iter().any(|ask| ask.asks_the_same(&waiter.ask)) {
-                return Some(waiter);
-            }
-            match self.lease(&waiter.ask) {
-                Err(NoAccount::Busy) => {
-                    in_vain.push(waiter.ask.clone());
-                    Some(waiter)
-                }
-                answer => {
-                    waiter.answer(answer);
-                    None
-                }
-            }
-        });
-        self.queue = queue;
+        self.chooser.serve(&self.published.load(), self.clock.now());
     }
 
     /// Lets a request that found every account busy wait until `until`.
     fn enqueue(&mut self, ask: Acquire, until: Instant, ctx: &mut Context<Self>) -> Result<Acquired, NoAccount> {
         let line = self.line.get_or_insert_with(|| self.bell.line(ctx.address().recipient()));
         let waiting = self.bell.wait(line);
-        let (reply, answer) = oneshot::channel();
-        match self.queue.join(ask.client, Waiter { ask, reply }) {
-            Joined::Yes => {}
-            Joined::InPlaceOf(waiter) => waiter.answer(Err(NoAccount::Busy)),
-            Joined::No(_) => return Err(NoAccount::Busy),
-        }
+        let answer = self.chooser.join(ask)?;
         // What became free since the choice rang for nobody.
         self.serve();
         self.look_again(ctx);
-        let until = until.min(Instant::now() + self.settings.queue_time);
+        let until = until.min(Instant::now() + self.queue_time);
         Ok(Acquired::Place(Place { answer, until, waiting }))
     }
 
     fn look_again(&mut self, ctx: &mut Context<Self>) {
-        if !self.looking && !self.queue.is_empty() {
+        if !self.looking && !self.chooser.is_idle() {
             self.looking = true;
             ctx.run_later(LOOK_EVERY, |router, ctx| {
                 router.looking = false;
@@ -190,11 +118,8 @@ impl Handler<Acquire> for RouterActor {
     type Result = Result<Acquired, NoAccount>;
 
     fn handle(&mut self, ask: Acquire, ctx: &mut Self::Context) -> Self::Result {
-        if !self.queue.is_empty() {
-            // Those who wait come first.
-            self.serve();
-        }
-        match (self.lease(&ask), ask.patience) {
+        let acquired = self.chooser.acquire(&self.published.load(), &ask, self.clock.now());
+        match (acquired, ask.patience) {
             (Err(NoAccount::Busy), Some(until)) => self.enqueue(ask, until, ctx),
             (answer, _) => answer.map(Acquired::Lease),
         }

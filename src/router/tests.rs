@@ -5,6 +5,7 @@ use actix::Addr;
 use super::*;
 use crate::account::api::tests::{NOW, snapshot};
 use crate::account::api::{Block, Snapshot, Table};
+use crate::account::lease::Lease;
 use crate::domain::catalogue::Wanted;
 use crate::domain::fault::Reason;
 use crate::domain::model::{Dialect, ModelName};

@@ -14,7 +14,6 @@ use crate::store::Credential;
 
 impl AccountActor {
     pub(super) fn snapshot(&self, ctx: &Context<Self>) -> Snapshot {
-        let address = ctx.address();
         Snapshot {
             id: self.record.id.clone(),
             pool: self.record.pool.as_str().into(),
@@ -31,7 +30,7 @@ impl AccountActor {
             hinted: false,
             current_model: self.current_model(),
             gauge: Arc::clone(&self.gauge),
-            desk: Some(Desk { news: address.clone().recipient(), renew: address.recipient() }),
+            desk: Some(Desk(Arc::new(ctx.address()))),
         }
     }
 

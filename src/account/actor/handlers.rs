@@ -1,12 +1,13 @@
 //! What the account's actor does with each message: a few lines, and on to the state.
 
 use actix::fut::{self, LocalBoxActorFuture};
-use actix::{ActorContext, ActorFutureExt, Handler, ResponseActFuture, ResponseFuture, WrapFuture};
+use actix::{ActorContext, ActorFutureExt, Addr, Handler, ResponseActFuture, ResponseFuture, WrapFuture};
 use futures::channel::oneshot;
+use futures::future::LocalBoxFuture;
 use tracing::debug;
 
 use super::{AccountActor, Relogin};
-use crate::account::api::{Block, Describe, Discover, News as RequestNews, Renew, Retire, Test};
+use crate::account::api::{Block, Describe, Discover, News as RequestNews, Owner, Renew, Retire, Test};
 use crate::account::broker::Turn;
 use crate::account::checkup;
 use crate::account::credentials::{Ended, Terms};
@@ -18,6 +19,18 @@ use crate::domain::fault::Reason;
 use crate::domain::id::Generation;
 use crate::gitlab::rest::Session;
 use crate::store::{Credential, DeleteLogin, StoreError};
+
+impl Owner for Addr<AccountActor> {
+    fn tell(&self, news: RequestNews) {
+        // Bounded by the leases that are out, so the mailbox's own bound may be passed over.
+        self.do_send(news);
+    }
+
+    fn renew(&self, wish: Renew) -> LocalBoxFuture<'static, Option<Result<Generation, Block>>> {
+        let asked = self.send(wish);
+        Box::pin(async move { asked.await.ok() })
+    }
+}
 
 impl Handler<RequestNews> for AccountActor {
     type Result = ();

@@ -244,7 +244,8 @@ const fn state(trace: &Trace) -> State {
 fn what_came_of_it(trace: &Trace, names: &Names) -> String {
     let last = trace.attempts.last();
     let sent = trace.attempts.iter().filter(|attempt| matches!(attempt.result, Some(Ok(_)))).count();
-    let who = last.and_then(|attempt| attempt.result.as_ref()?.as_ref().ok()).map(|chosen| names.or_id(&chosen.account));
+    let who =
+        last.and_then(|attempt| attempt.result.as_ref()?.as_ref().ok()).map(|chosen| names.or_id(&chosen.account));
     let Some((outcome, took)) = &trace.outcome else {
         return match (who, last) {
             (Some(who), _) => format!("in progress on {who}, attempt {sent}"),
@@ -312,9 +313,9 @@ fn attempt_view(attempt: &Attempt, trace: &Trace, names: &Names) -> AttemptView 
     AttemptView {
         message: attempt_message(attempt, failure.as_ref(), names),
         chosen: chosen.map(|chosen| ChosenView::of(chosen, seen, &[], others, names)),
-        affinity: chosen.zip(conversation).map(|(chosen, conversation)| {
-            AffinityView::of(conversation, chosen, seen, others, names)
-        }),
+        affinity: chosen
+            .zip(conversation)
+            .map(|(chosen, conversation)| AffinityView::of(conversation, chosen, seen, others, names)),
         candidates: seen.iter().map(|seen| CandidateView::of(seen, names)).collect(),
         others: counts(others),
         queued_ms: ms(attempt.queued),

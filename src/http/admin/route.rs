@@ -21,7 +21,7 @@ use crate::http::error::ApiError;
 use crate::http::exchange::{Kind, told_of_none, unknown_model, upstream_dialects};
 use crate::http::request_id;
 use crate::router::api::{Acquire, NoAccount};
-use crate::router::dry_run::{Foreseen, Foresee};
+use crate::router::dry_run::{Foresee, Foreseen};
 use crate::trace::Tally;
 
 /// A request here has a few hundred bytes.
@@ -167,14 +167,14 @@ async fn look(door: &Door, wish: RouteRequest, names: &Names) -> Result<RouteVie
         Problem::internal()
     })?;
     let Foreseen { seen, order, nobody, strategy } = foreseen;
-    let mut chosen: Vec<_> = (0..order.len())
-        .map(|at| ChosenView::of(&order[at], &seen, &order[..at], &Tally::default(), names))
-        .collect();
+    let mut chosen: Vec<_> =
+        (0..order.len()).map(|at| ChosenView::of(&order[at], &seen, &order[..at], &Tally::default(), names)).collect();
     view.next = chosen.split_off(chosen.len().min(1));
     view.chosen = chosen.pop();
-    view.affinity = order.first().zip(conversation).map(|(chosen, conversation)| {
-        AffinityView::of(conversation, chosen, &seen, &Tally::default(), names)
-    });
+    view.affinity = order
+        .first()
+        .zip(conversation)
+        .map(|(chosen, conversation)| AffinityView::of(conversation, chosen, &seen, &Tally::default(), names));
     view.candidates = seen.iter().map(|seen| CandidateView::of(seen, names)).collect();
     view.strategy = Some(strategy.to_string());
     view.told = nobody.map(|none| {

@@ -335,7 +335,7 @@ fn settle(lease: Lease, error: CallError, said: Option<UpstreamMessage>) -> Fail
     let renewable = lease.account().desk.as_ref().map(|desk| Renewable {
         account: lease.account().id.clone(),
         than: lease.grant().generation,
-        renew: desk.renew.clone(),
+        desk: desk.clone(),
     });
     let failed = Failed {
         model: lease.model().clone(),

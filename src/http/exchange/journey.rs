@@ -10,7 +10,7 @@ use tracing::{error, warn};
 
 use crate::account::lease::Lease;
 use crate::account::registry::ModelRefused;
-use crate::domain::fault::{Fault, Hold, Reason, Scope};
+use crate::domain::fault::{Reason, Scope};
 use crate::domain::id::AccountId;
 use crate::domain::model::{Dialect, ModelName};
 use crate::domain::time::Timestamp;
@@ -20,20 +20,8 @@ use crate::http::error::ApiError;
 use crate::http::exchange::{Incoming, Kind, pools, upstream_dialects};
 use crate::router::api::{Acquire, Acquired, NoAccount, Renewable};
 use crate::router::policy::sooner;
+use crate::router::retry::{Next, Retries, Setback, UNKNOWN_WAIT, WAIT_MAX, is_the_accounts};
 use crate::trace::{Failure, Trail};
-
-/// Attempts that reached the model's provider: each may be billed.
-const PROVIDER_ATTEMPTS_MAX: u32 = 3;
-/// Attempts that were refused before it: credential, credit, connection.
-const REFUSALS_MAX: u32 = 16;
-/// Times a request waits for somebody's new grant.
-const WAITS_MAX: u32 = 3;
-/// Longest of these waits. Rails itself waits up to 30 s for the token service.
-const WAIT_MAX: std::time::Duration = std::time::Duration::from_secs(35);
-/// When an account comes back that only a person can mend: not soon.
-const UNTIL_FIXED: std::time::Duration = std::time::Duration::from_mins(15);
-/// When something comes back of which nothing is known.
-const UNKNOWN_WAIT: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// An attempt that gave no answer. Its lease is settled.
 #[derive(Debug)]
@@ -50,21 +38,9 @@ pub(super) struct Failed {
 /// The memory of one request.
 #[derive(Debug)]
 pub(super) struct Journey {
-    tried: Vec<AccountId>,
-    refused: Vec<ModelName>,
-    /// Accounts whose grant was refused: they get one more chance, with a new one.
-    second_chances: Vec<Renewable>,
-    /// Accounts that had theirs: a new grant that is refused as well will not get better by a third.
-    renewed: Vec<AccountId>,
-    provider_attempts: u32,
-    refusals: u32,
+    retries: Retries,
     /// Whether the reasoning in the history was refused, so that it is left out.
     reasoning_refused: bool,
-    waits: u32,
-    /// Whether the last of these waits brought nothing to the attempt that comes next.
-    waited_in_vain: bool,
-    /// The account that recovers first, of those that failed.
-    earliest: Option<(Timestamp, Reason)>,
     /// What went wrong last that was not an account's own fault.
     last: Option<ApiError>,
     deadline: Instant,
@@ -72,25 +48,12 @@ pub(super) struct Journey {
 
 impl Journey {
     pub(super) fn new(incoming: &Incoming) -> Self {
-        Self {
-            tried: Vec::new(),
-            refused: Vec::new(),
-            second_chances: Vec::new(),
-            renewed: Vec::new(),
-            provider_attempts: 0,
-            refusals: 0,
-            reasoning_refused: false,
-            waits: 0,
-            waited_in_vain: false,
-            earliest: None,
-            last: None,
-            deadline: incoming.deadline,
-        }
+        Self { retries: Retries::default(), reasoning_refused: false, last: None, deadline: incoming.deadline }
     }
 
     /// Returns the number of the attempt that comes next, from 1.
     pub(super) fn attempts(&self) -> u32 {
-        self.provider_attempts + self.refusals + 1
+        self.retries.attempt()
     }
 
     /// Returns whether the reasoning in the history is to be left out.
@@ -101,12 +64,12 @@ impl Journey {
     /// Takes in that the provider refused the reasoning in the history, which is one attempt: the request goes on without.
     pub(super) fn note_refused_reasoning(&mut self) {
         self.reasoning_refused = true;
-        self.provider_attempts += 1;
+        self.retries.count_attempt();
     }
 
     /// Gets a lease, waiting for a new grant where only that is missing.
     pub(super) async fn acquire(&mut self, door: &Data<Door>, incoming: &Incoming) -> Result<Lease, ApiError> {
-        self.waited_in_vain = false;
+        self.retries.begin();
         loop {
             incoming.trail.attempt();
             let ask = Acquire {
@@ -117,9 +80,9 @@ impl Journey {
                 client: incoming.scope.client,
                 // A count that cannot be had at once is estimated.
                 patience: (incoming.kind == Kind::Answer).then_some(self.deadline),
-                renewed_in_vain: self.waited_in_vain,
-                tried: self.tried.clone(),
-                refused: self.refused.clone(),
+                renewed_in_vain: self.retries.waited_in_vain(),
+                tried: self.retries.tried().to_vec(),
+                refused: self.retries.refused().to_vec(),
                 trace: Some(Arc::clone(incoming.trail.record())),
             };
             let none = match door.router.send(ask).await {
@@ -138,35 +101,25 @@ impl Journey {
                     return Err(ApiError::Internal);
                 }
             };
-            let waited = match &none {
-                NoAccount::Blocked { renewable, busy, .. } if !renewable.is_empty() && !self.waited_in_vain => {
-                    self.waited_in_vain = !self.wait(renewable.clone(), &incoming.trail).await;
-                    // Without a new grant, somebody who is only busy may still serve.
-                    !self.waited_in_vain || *busy
+            let ask_again = match self.retries.hope(&none) {
+                Some(mut hope) => {
+                    let renewed = self.wait(std::mem::take(&mut hope.renewable), &incoming.trail).await;
+                    self.retries.waited(&hope, renewed)
                 }
-                NoAccount::Blocked { .. } | NoAccount::Exhausted if !self.second_chances.is_empty() => {
-                    let chances = std::mem::take(&mut self.second_chances);
-                    self.tried.retain(|id| chances.iter().all(|chance| chance.account != *id));
-                    self.wait(chances, &incoming.trail).await
-                }
-                _ => false,
+                None => false,
             };
-            if !waited {
+            if !ask_again {
                 return Err(self.verdict(none, incoming, door.now()));
             }
         }
     }
 
     /// Waits until one of `renewable` has a new grant; `false` if none gets one.
-    async fn wait(&mut self, renewable: Vec<Renewable>, trail: &Trail) -> bool {
-        self.waits += 1;
-        if self.waits > WAITS_MAX {
+    async fn wait(&self, renewable: Vec<Renewable>, trail: &Trail) -> bool {
+        if renewable.is_empty() {
             return false;
         }
-        let wishes = renewable.into_iter().map(|one| {
-            let asked = one.renew.send(one.wish());
-            async move { asked.await.ok().and_then(Result::ok).ok_or(()) }.boxed_local()
-        });
+        let wishes = renewable.iter().map(|one| one.renew().map(|renewed| renewed.ok_or(())).boxed_local());
         let most = WAIT_MAX.min(self.deadline.saturating_duration_since(Instant::now()));
         let waited = timeout(most, select_ok(wishes)).await;
         trail.renewed();
@@ -181,52 +134,25 @@ impl Journey {
         account: AccountId,
         failed: Failed,
     ) -> Result<(), ApiError> {
-        let fault = &failed.error.fault;
-        incoming.trail.failed(Failure::new(failed.error.status, fault));
+        incoming.trail.failed(Failure::new(failed.error.status, &failed.error.fault));
         warn_of(incoming, &account, &failed);
-        if reached_the_provider(fault) {
-            self.provider_attempts += 1;
-        } else {
-            self.refusals += 1;
+        let Failed { error: CallError { fault, .. }, model, gateway, renewable, told } = failed;
+        let (is_the_accounts, reason, scope) = (is_the_accounts(&fault), fault.reason, fault.scope);
+        let setback = Setback { account, model: model.clone(), fault, renewable };
+        match self.retries.failed(setback, Instant::now() < self.deadline, door.now()) {
+            Next::End if is_the_accounts => return Err(no_account(self.retries.earliest(), door.now())),
+            Next::End => return Err(told),
+            Next::Again => {}
         }
-        let curable = fault.curable && Instant::now() < self.deadline;
-        let within = self.provider_attempts < PROVIDER_ATTEMPTS_MAX && self.refusals < REFUSALS_MAX;
-        let accounts_own = matches!(fault.scope, Scope::Model | Scope::Account | Scope::Namespace);
-        if accounts_own {
-            self.remember(fault.hold, fault.reason, door.now());
-        }
-        if !curable || !within {
-            return Err(if accounts_own { no_account(self.earliest, door.now()) } else { failed.told });
-        }
-        if fault.reason == Reason::UnsupportedModel {
+        if reason == Reason::UnsupportedModel && scope == Scope::Request {
             // The gateway's list changes by the month. A provider says the same during an outage: that is believed for
-            // this request alone.
-            if fault.scope == Scope::Request {
-                let news = ModelRefused { gateway: failed.gateway, model: failed.model.clone() };
-                // A lost message costs one more refusal on the next request.
-                door.parts.registry.do_send(news);
-            }
-            self.refused.push(failed.model);
-        } else {
-            if fault.hold == Hold::UntilMinted && !self.renewed.contains(&account) {
-                self.renewed.push(account.clone());
-                self.second_chances.extend(failed.renewable);
-            }
-            self.tried.push(account);
+            // this request alone. A lost message costs one more refusal on the next request.
+            door.parts.registry.do_send(ModelRefused { gateway, model });
         }
-        if !accounts_own {
-            self.last = Some(failed.told);
+        if !is_the_accounts {
+            self.last = Some(told);
         }
         Ok(())
-    }
-
-    fn remember(&mut self, hold: Hold, reason: Reason, now: Timestamp) {
-        let wait = match hold {
-            Hold::For(time) => time,
-            Hold::UntilFixed => UNTIL_FIXED,
-            Hold::None | Hold::Backoff | Hold::UntilMinted => UNKNOWN_WAIT,
-        };
-        self.earliest = Some(sooner(self.earliest, (now + wait, reason)));
     }
 
     /// Says why nobody serves: the true reason and the earliest honest time.
@@ -235,7 +161,7 @@ impl Journey {
             // What the gateway or the provider said is truer than that nobody is left to ask.
             (NoAccount::Exhausted | NoAccount::Blocked { .. }, Some(last)) if is_upstreams(&last) => last,
             (NoAccount::NoModel, Some(last)) => last,
-            (none, _) => told_of_none(none, self.earliest, &incoming.peek.model, incoming.dialect, now),
+            (none, _) => told_of_none(none, self.retries.earliest(), &incoming.peek.model, incoming.dialect, now),
         }
     }
 }
@@ -256,12 +182,6 @@ pub(in crate::http) fn told_of_none(
         NoAccount::NoModel => unsupported(model),
         NoAccount::OtherDialect { model } => other_dialect(dialect, &model),
     }
-}
-
-/// Returns whether a model may have worked on the attempt, so that it may be billed.
-fn reached_the_provider(fault: &Fault) -> bool {
-    let answered = matches!(fault.scope, Scope::Request | Scope::Provider) && fault.reason != Reason::UnsupportedModel;
-    answered || matches!(fault.reason, Reason::CutShort | Reason::Timeout)
 }
 
 fn no_account(earliest: Option<(Timestamp, Reason)>, now: Timestamp) -> ApiError {

@@ -54,8 +54,8 @@ impl<'a> Obstacles<'a> {
         if let Some((until, reason)) = self.blocked.filter(|_| !self.busy || hopes_for_grant) {
             let renewable = self.renewable.iter().filter_map(|account| {
                 let than = account.grant.as_ref().map(|grant| grant.generation).unwrap_or_default();
-                let renew = account.desk.as_ref()?.renew.clone();
-                Some(Renewable { account: account.id.clone(), than, renew })
+                let desk = account.desk.clone()?;
+                Some(Renewable { account: account.id.clone(), than, desk })
             });
             let (until, renewable, busy) = (until.max(now), renewable.collect(), self.busy);
             return NoAccount::Blocked { reason, until, renewable, busy };

@@ -112,6 +112,7 @@ const PURE: &[&str] = &[
     "protocol/",
     "router/policy/",
     "router/queue.rs",
+    "router/retry.rs",
     "trace/sheet.rs",
 ];
 

@@ -1,0 +1,194 @@
+//! When a request that failed is tried again, and where not.
+//!
+//! Pure: knows what became of the attempts so far and of the waits in between, and says what comes next. The request
+//! itself is sent by `http::exchange`, which asks here after every attempt and whenever the router has nobody; the
+//! simulation of the choice asks the same questions.
+//!
+//! Three bounds keep one request from becoming many: attempts that a model may have worked on, attempts that were refused
+//! before that, and waits for a new grant. Time is the fourth, and kept by whoever asks.
+
+use std::time::Duration;
+
+use crate::domain::fault::{Fault, Hold, Reason, Scope};
+use crate::domain::id::AccountId;
+use crate::domain::model::ModelName;
+use crate::domain::time::Timestamp;
+use crate::router::api::{NoAccount, Renewable};
+use crate::router::policy::sooner;
+
+/// Attempts that reached the model's provider: each may be billed.
+pub(crate) const PROVIDER_ATTEMPTS_MAX: u32 = 3;
+/// Attempts that were refused before it: credential, credit, connection.
+pub(crate) const REFUSALS_MAX: u32 = 16;
+/// Times a request waits for somebody's new grant.
+pub(crate) const WAITS_MAX: u32 = 3;
+/// Longest of these waits. Rails itself waits up to 30 s for the token service.
+pub(crate) const WAIT_MAX: Duration = Duration::from_secs(35);
+/// When an account comes back that only a person can mend: not soon.
+const UNTIL_FIXED: Duration = Duration::from_mins(15);
+/// When something comes back of which nothing is known.
+pub(crate) const UNKNOWN_WAIT: Duration = Duration::from_secs(2);
+
+/// An attempt that gave no answer.
+#[derive(Debug)]
+pub(crate) struct Setback {
+    /// Whose it was.
+    pub(crate) account: AccountId,
+    /// What the account was asked for.
+    pub(crate) model: ModelName,
+    /// What happened.
+    pub(crate) fault: Fault,
+    /// How to get a newer grant than the one it was sent under, where somebody hands them out.
+    pub(crate) renewable: Option<Renewable>,
+}
+
+/// What comes after a setback.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// Another attempt, with another account or another model.
+    Again,
+    /// Nothing: the client is told.
+    End,
+}
+
+/// Grants that are worth waiting for.
+#[derive(Debug)]
+pub(crate) struct Hope {
+    /// Who may get one; nobody, once the request has waited often enough.
+    pub(crate) renewable: Vec<Renewable>,
+    /// Whether others have only too much to do, so that they are the next best.
+    others_are_busy: bool,
+    is_second_chance: bool,
+}
+
+/// The memory of one request.
+#[derive(Debug, Default)]
+pub(crate) struct Retries {
+    tried: Vec<AccountId>,
+    refused: Vec<ModelName>,
+    /// Accounts whose grant was refused: they get one more chance, with a new one.
+    second_chances: Vec<Renewable>,
+    /// Accounts that had theirs: a new grant that is refused as well will not get better by a third.
+    renewed: Vec<AccountId>,
+    provider_attempts: u32,
+    refusals: u32,
+    waits: u32,
+    /// Whether the last of these waits brought nothing to the attempt that comes next.
+    waited_in_vain: bool,
+    /// The account that recovers first, of those that failed.
+    earliest: Option<(Timestamp, Reason)>,
+}
+
+impl Retries {
+    /// Returns the number of the attempt that comes next, from 1.
+    pub(crate) fn attempt(&self) -> u32 {
+        self.provider_attempts + self.refusals + 1
+    }
+
+    /// Returns the accounts that have failed this request.
+    pub(crate) fn tried(&self) -> &[AccountId] {
+        &self.tried
+    }
+
+    /// Returns the models that a gateway has refused in this request.
+    pub(crate) fn refused(&self) -> &[ModelName] {
+        &self.refused
+    }
+
+    /// Returns whether the wait for new grants brought nothing.
+    pub(crate) fn waited_in_vain(&self) -> bool {
+        self.waited_in_vain
+    }
+
+    /// Returns when the first of the accounts that failed recovers, and what ails it.
+    pub(crate) fn earliest(&self) -> Option<(Timestamp, Reason)> {
+        self.earliest
+    }
+
+    /// Takes in that the provider refused the request in a form that can be mended, so that the same account is asked again.
+    pub(crate) fn count_attempt(&mut self) {
+        self.provider_attempts += 1;
+    }
+
+    /// Takes in that an account is sought for the next attempt.
+    pub(crate) fn begin(&mut self) {
+        self.waited_in_vain = false;
+    }
+
+    /// Takes in a failed attempt; `in_time` says whether there is time for another one.
+    pub(crate) fn failed(&mut self, setback: Setback, in_time: bool, now: Timestamp) -> Next {
+        let Setback { account, model, fault, renewable } = setback;
+        if reached_the_provider(&fault) {
+            self.provider_attempts += 1;
+        } else {
+            self.refusals += 1;
+        }
+        if is_the_accounts(&fault) {
+            self.remember(&fault, now);
+        }
+        let within = self.provider_attempts < PROVIDER_ATTEMPTS_MAX && self.refusals < REFUSALS_MAX;
+        if !fault.curable || !in_time || !within {
+            return Next::End;
+        }
+        if fault.reason == Reason::UnsupportedModel {
+            self.refused.push(model);
+            return Next::Again;
+        }
+        if fault.hold == Hold::UntilMinted && !self.renewed.contains(&account) {
+            self.renewed.push(account.clone());
+            self.second_chances.extend(renewable);
+        }
+        self.tried.push(account);
+        Next::Again
+    }
+
+    /// Takes in that the router has nobody; returns the grants to wait for, if that may help.
+    pub(crate) fn hope(&mut self, none: &NoAccount) -> Option<Hope> {
+        let mut hope = match none {
+            NoAccount::Blocked { renewable, busy, .. } if !renewable.is_empty() && !self.waited_in_vain => {
+                Hope { renewable: renewable.clone(), others_are_busy: *busy, is_second_chance: false }
+            }
+            NoAccount::Blocked { .. } | NoAccount::Exhausted if !self.second_chances.is_empty() => {
+                let renewable = std::mem::take(&mut self.second_chances);
+                self.tried.retain(|id| renewable.iter().all(|chance| chance.account != *id));
+                Hope { renewable, others_are_busy: false, is_second_chance: true }
+            }
+            _ => return None,
+        };
+        self.waits += 1;
+        if self.waits > WAITS_MAX {
+            hope.renewable.clear();
+        }
+        Some(hope)
+    }
+
+    /// Takes in whether one of those that were waited for got a new grant; returns whether to ask the router again.
+    pub(crate) fn waited(&mut self, hope: &Hope, renewed: bool) -> bool {
+        if hope.is_second_chance {
+            return renewed;
+        }
+        self.waited_in_vain = !renewed;
+        // Without a new grant, somebody who is only busy may still serve.
+        renewed || hope.others_are_busy
+    }
+
+    fn remember(&mut self, fault: &Fault, now: Timestamp) {
+        let wait = match fault.hold {
+            Hold::For(time) => time,
+            Hold::UntilFixed => UNTIL_FIXED,
+            Hold::None | Hold::Backoff | Hold::UntilMinted => UNKNOWN_WAIT,
+        };
+        self.earliest = Some(sooner(self.earliest, (now + wait, fault.reason)));
+    }
+}
+
+/// Returns whether it is the account that is at fault, so that the client is told when the pool has one again.
+pub(crate) fn is_the_accounts(fault: &Fault) -> bool {
+    matches!(fault.scope, Scope::Model | Scope::Account | Scope::Namespace)
+}
+
+/// Returns whether a model may have worked on the attempt, so that it may be billed.
+fn reached_the_provider(fault: &Fault) -> bool {
+    let answered = matches!(fault.scope, Scope::Request | Scope::Provider) && fault.reason != Reason::UnsupportedModel;
+    answered || matches!(fault.reason, Reason::CutShort | Reason::Timeout)
+}
