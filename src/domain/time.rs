@@ -52,6 +52,20 @@ impl Timestamp {
         let millis = date.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp().as_millisecond();
         u64::try_from(millis).ok().map(Self)
     }
+
+    /// Reads a point in time as RFC 3339 writes it, such as `2026-11-22T09:30:00Z`; `None` if it is none or before 1970.
+    pub fn from_rfc3339(text: &str) -> Option<Self> {
+        Self::of(text.parse().ok()?)
+    }
+
+    /// Reads a date as HTTP writes it, such as `Sun, 22 Nov 2026 09:30:00 GMT`, which is one that RFC 2822 allows.
+    pub fn from_http_date(text: &str) -> Option<Self> {
+        Self::of(jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?)
+    }
+
+    fn of(time: jiff::Timestamp) -> Option<Self> {
+        u64::try_from(time.as_millisecond()).ok().map(Self)
+    }
 }
 
 impl fmt::Display for Timestamp {
@@ -138,6 +152,18 @@ mod tests {
     fn a_calendar_day_starts_at_midnight_utc() {
         assert_eq!(Timestamp::from_date("2026-10-28").map(|t| t.to_string()).as_deref(), Some("2026-10-28T00:00:00Z"));
         assert_eq!(Timestamp::from_date("next week"), None);
+    }
+
+    #[test]
+    fn a_point_in_time_is_read_as_others_write_it() {
+        let time = Some(Timestamp::from_secs(1_793_178_000));
+        assert_eq!(Timestamp::from_rfc3339("2026-10-28T09:00:00Z"), time);
+        assert_eq!(Timestamp::from_rfc3339("2026-10-28T10:00:00+01:00"), time);
+        assert_eq!(Timestamp::from_http_date("Wed, 28 Oct 2026 09:00:00 GMT"), time);
+        for nonsense in ["", "soon", "2026-10-28", "1960-01-01T00:00:00Z"] {
+            assert_eq!(Timestamp::from_rfc3339(nonsense), None, "{nonsense}");
+            assert_eq!(Timestamp::from_http_date(nonsense), None, "{nonsense}");
+        }
     }
 
     #[test]

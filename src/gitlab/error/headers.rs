@@ -1,17 +1,16 @@
 //! When to come back, as the headers of an answer say it.
 //!
-//! Pure, and without a clock of our own: where a header names a point in time, it is compared with the `Date` of the same
-//! answer, so a machine whose clock is wrong still waits as long as it was told.
+//! No clock is read: where a header names a point in time, it is compared with the `Date` of the same answer, so a machine
+//! whose clock is wrong still waits as long as it was told.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use actix_web::http::header::HttpDate;
-use awc::http::header::HeaderMap;
+use crate::domain::time::Timestamp;
 
 /// The time of the answer itself.
 const DATE: &str = "date";
 /// Above this number of seconds a time is one since 1970, and below it one from now: 1e9 s was in 2001.
-const SINCE_1970: f64 = 1e9;
+const SINCE_1970: Duration = Duration::from_secs(1_000_000_000);
 
 /// Who speaks in a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,16 +82,16 @@ const HEADERS: &[Known] = &[
 pub(crate) struct WaitHeaders(Vec<(&'static str, String)>);
 
 impl WaitHeaders {
-    /// Picks what is known out of `headers`.
-    pub(crate) fn of(headers: &HeaderMap) -> Self {
+    /// Asks `header` for each that is known.
+    pub(crate) fn of<'a>(header: impl Fn(&str) -> Option<&'a str>) -> Self {
         let names = HEADERS.iter().flat_map(|known| [Some(known.name), known.remaining]).flatten().chain([DATE]);
-        let value = |name| Some((name, headers.get(name)?.to_str().ok()?.trim().to_owned()));
+        let value = |name| Some((name, header(name)?.trim().to_owned()));
         Self(names.filter_map(value).collect())
     }
 
     /// Returns how long `voice` wants to be left alone; `None` where it does not say so in a way that is understood.
     pub(super) fn wait(&self, voice: Voice) -> Option<Duration> {
-        let now = self.get(DATE).and_then(date);
+        let now = self.get(DATE).and_then(Timestamp::from_http_date);
         let told = HEADERS.iter().filter(|known| known.voices.contains(&voice)).filter_map(|known| {
             let used_up = known.remaining.and_then(|name| self.get(name)).is_none_or(|left| left == "0");
             let time = known.form.read(self.get(known.name)?, now).filter(|_| used_up)?;
@@ -108,23 +107,19 @@ impl WaitHeaders {
 
 impl Form {
     /// Returns how long it is from `now`, the answer's own time, until the time that `text` names.
-    fn read(self, text: &str, now: Option<SystemTime>) -> Option<Duration> {
-        let left = |until: SystemTime| now.map(|now| until.duration_since(now).unwrap_or_default());
+    fn read(self, text: &str, now: Option<Timestamp>) -> Option<Duration> {
+        let left = |until: Timestamp| now.map(|now| until.since(now));
         match self {
-            Self::SecondsOrDate => seconds(text).or_else(|| left(date(text)?)),
+            Self::SecondsOrDate => seconds(text).or_else(|| left(Timestamp::from_http_date(text)?)),
             Self::Millis => seconds(text).map(|time| time / 1_000),
             Self::Epoch => {
                 let time = seconds(text)?;
-                if time.as_secs_f64() < SINCE_1970 { Some(time) } else { left(SystemTime::UNIX_EPOCH + time) }
+                if time < SINCE_1970 { Some(time) } else { left(Timestamp::from_secs(time.as_secs())) }
             }
-            Self::Rfc3339 => left(text.parse::<jiff::Timestamp>().ok()?.into()),
+            Self::Rfc3339 => left(Timestamp::from_rfc3339(text)?),
             Self::Units => units(text),
         }
     }
-}
-
-fn date(text: &str) -> Option<SystemTime> {
-    text.parse::<HttpDate>().ok().map(SystemTime::from)
 }
 
 fn seconds(text: &str) -> Option<Duration> {
@@ -157,14 +152,10 @@ pub(super) fn units(text: &str) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use awc::http::header::{HeaderName, HeaderValue};
 
     fn told(voice: Voice, pairs: &[(&str, &str)]) -> Option<f64> {
-        let mut headers = HeaderMap::new();
-        for (name, value) in pairs {
-            headers.insert(HeaderName::try_from(*name).unwrap(), HeaderValue::try_from(*value).unwrap());
-        }
-        WaitHeaders::of(&headers).wait(voice).map(|time| time.as_secs_f64())
+        let header = |wanted: &str| pairs.iter().find(|(name, _)| *name == wanted).map(|(_, value)| *value);
+        WaitHeaders::of(header).wait(voice).map(|time| time.as_secs_f64())
     }
 
     const NOON: (&str, &str) = ("date", "Sun, 22 Nov 2026 12:00:00 GMT");

@@ -197,16 +197,12 @@ async fn attempt(mut request: awc::ClientRequest, outgoing: &Outgoing) -> Result
         Ok(Err(error)) => return Err(Failed { unanswered: is_unanswered(&error), error: send_error(error) }),
         Ok(Ok(response)) => response,
     };
-    let header = |name| response.headers().get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    let header = |name: &str| response.headers().get(name).and_then(|value: &HeaderValue| value.to_str().ok());
     Ok(Reply {
         status: response.status().as_u16(),
-        content_type: header(CONTENT_TYPE).map(str::to_owned),
-        content_length: header(CONTENT_LENGTH).and_then(|text| text.parse().ok()),
-        waits: if response.status().is_success() {
-            WaitHeaders::default()
-        } else {
-            WaitHeaders::of(response.headers())
-        },
+        content_type: header(CONTENT_TYPE.as_str()).map(str::to_owned),
+        content_length: header(CONTENT_LENGTH.as_str()).and_then(|text| text.parse().ok()),
+        waits: if response.status().is_success() { WaitHeaders::default() } else { WaitHeaders::of(header) },
         // awc's body panics when polled after its end; a fused one does not.
         body: response.fuse().boxed_local(),
     })
