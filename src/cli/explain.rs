@@ -100,7 +100,7 @@ fn print_request(view: &RequestView) -> anyhow::Result<()> {
     let model = match (model, &view.wanted) {
         (Some(model), Some(wanted)) if model != wanted => format!("{model}, which means {wanted}"),
         (Some(model), _) => model.clone(),
-        (None, _) => "(the request was not read)".to_owned(),
+        (None, _) => "no model that is known".to_owned(),
     };
     let what = if view.counts_tokens { ", to count tokens" } else { "" };
     let rows = [
@@ -135,7 +135,8 @@ fn print_route(view: &RouteView) -> anyhow::Result<()> {
     match (&view.chosen, &view.told) {
         (Some(chosen), _) => output::line(&chosen_because("would be chosen", chosen))?,
         (None, Some(told)) => {
-            let first = told.first.as_ref().map(|first| format!("it would wait for {first}; then ")).unwrap_or_default();
+            let first =
+                told.first.as_ref().map(|first| format!("it would wait for {first}; then ")).unwrap_or_default();
             let retry = told.retry_after_s.map(|wait| format!(" (Retry-After: {wait})")).unwrap_or_default();
             output::line(&format!("nobody: {first}the client would be told {}{retry}: {}", told.status, told.message))?;
         }
@@ -147,7 +148,7 @@ fn print_route(view: &RouteView) -> anyhow::Result<()> {
     for next in &view.next {
         output::line(&format!("  if that one failed too, {}", chosen_because("would be next", next)))?;
     }
-    output::line(&format!("  among the accounts of {}", pools(&view.pools)))?;
+    output::line(&format!("  pools: {}", pools(&view.pools)))?;
     print_candidates(&view.candidates, &[])
 }
 
@@ -168,7 +169,8 @@ fn print_candidates(candidates: &[CandidateView], others: &[CountView]) -> anyho
         output::line("")?;
         output::print_table(&["ACCOUNT", "NAME", "TIER", "WEIGHT", "BUSY", "IT"], &rows)?;
     }
-    let counted: Vec<String> = others.iter().map(|count| format!("{} {}", count.accounts, count.verdict.text())).collect();
+    let counted: Vec<String> =
+        others.iter().map(|count| format!("{} {}", count.accounts, count.verdict.text())).collect();
     if counted.is_empty() { Ok(()) } else { output::line(&format!("and others: {}", counted.join(", "))) }
 }
 

@@ -11,6 +11,7 @@ mod cancellation;
 mod cli;
 mod clients;
 mod crash;
+mod explain;
 mod first_light;
 mod login;
 mod model_names;

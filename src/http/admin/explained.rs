@@ -269,7 +269,11 @@ pub(super) fn millis(time: Duration) -> u64 {
 
 /// Returns a time as people read it.
 pub(super) fn shown(time: Duration) -> String {
-    if time < Duration::from_secs(1) { format!("{} ms", time.as_millis()) } else { format!("{:.1} s", time.as_secs_f64()) }
+    if time < Duration::from_secs(1) {
+        format!("{} ms", time.as_millis())
+    } else {
+        format!("{:.1} s", time.as_secs_f64())
+    }
 }
 
 #[cfg(test)]
@@ -299,10 +303,7 @@ mod tests {
         let (none, load) = (Tally::default(), |name| chosen(name, Decider::Load));
         let all = [seen("a", Verdict::Fit, 1), seen("b", Verdict::Probe, 1), seen("c", Verdict::Fit, 0)];
         assert_eq!(because(&load("a"), &all, &[], &none), "the fewest requests in flight, and chance among equals");
-        assert_eq!(
-            because(&load("b"), &all, &[load("a")], &none),
-            "the only one of the highest tier that could serve"
-        );
+        assert_eq!(because(&load("b"), &all, &[load("a")], &none), "the only one of the highest tier that could serve");
         assert_eq!(because(&load("c"), &all, &[load("a"), load("b")], &none), "the only one that could serve");
     }
 
@@ -314,8 +315,7 @@ mod tests {
         let told = |verdict, to, bond, decider| {
             let all = [seen(home, verdict, 0), seen(other, Verdict::Fit, 0), seen("c", Verdict::OtherPool, 9)];
             let conversation = Conversation { bond, ..conversation };
-            let view =
-                AffinityView::of(conversation, &chosen(to, decider), &all, &Tally::default(), &nobody_named());
+            let view = AffinityView::of(conversation, &chosen(to, decider), &all, &Tally::default(), &nobody_named());
             (view.followed, view.message)
         };
         let firm = |verdict, to| told(verdict, to, Bond::Firm, Decider::Conversation);

@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 
 use crate::access::Scope;
 use crate::domain::conversation::Conversation;
+use crate::domain::id::AccountId;
 use crate::domain::model::Dialect;
 use crate::http::admin::explained::{AffinityView, CandidateView, ChosenView, Names};
 use crate::http::admin::problem::{Problem, bad_request, unread};
@@ -21,7 +22,7 @@ use crate::http::error::ApiError;
 use crate::http::exchange::{Kind, told_of_none, unknown_model, upstream_dialects};
 use crate::http::request_id;
 use crate::router::api::{Acquire, NoAccount};
-use crate::router::dry_run::{Foreseen, Foresee};
+use crate::router::dry_run::{Foresee, Foreseen};
 use crate::trace::Tally;
 
 /// A request here has a few hundred bytes.
@@ -124,12 +125,7 @@ pub(crate) async fn foresee(request: HttpRequest, payload: Payload, door: Data<D
 
 async fn look(door: &Door, wish: RouteRequest, names: &Names) -> Result<RouteView, Box<Problem>> {
     let scope = scope(door, &wish)?;
-    let without: Result<_, _> = wish.without.iter().map(|text| names.meant(text).map_err(|why| (text, why))).collect();
-    let without = without.map_err(|(text, why)| {
-        let problem = Problem::new(422, "no-such-account", "There is no such account");
-        let text = body::printable(text);
-        Box::new(problem.because(format!("`{text}` {why}")).fix("list the accounts with `duopool accounts list`"))
-    })?;
+    let without = gone(&wish, names)?;
     let dialect = wish.dialect.unwrap_or(Dialect::Messages);
     let conversation = wish.conversation.as_ref().map(|name| Conversation::named(name.as_bytes()));
     let mut view = RouteView {
@@ -167,14 +163,14 @@ async fn look(door: &Door, wish: RouteRequest, names: &Names) -> Result<RouteVie
         Problem::internal()
     })?;
     let Foreseen { seen, order, nobody, strategy } = foreseen;
-    let mut chosen: Vec<_> = (0..order.len())
-        .map(|at| ChosenView::of(&order[at], &seen, &order[..at], &Tally::default(), names))
-        .collect();
+    let mut chosen: Vec<_> =
+        (0..order.len()).map(|at| ChosenView::of(&order[at], &seen, &order[..at], &Tally::default(), names)).collect();
     view.next = chosen.split_off(chosen.len().min(1));
     view.chosen = chosen.pop();
-    view.affinity = order.first().zip(conversation).map(|(chosen, conversation)| {
-        AffinityView::of(conversation, chosen, &seen, &Tally::default(), names)
-    });
+    view.affinity = order
+        .first()
+        .zip(conversation)
+        .map(|(chosen, conversation)| AffinityView::of(conversation, chosen, &seen, &Tally::default(), names));
     view.candidates = seen.iter().map(|seen| CandidateView::of(seen, names)).collect();
     view.strategy = Some(strategy.to_string());
     view.told = nobody.map(|none| {
@@ -182,6 +178,18 @@ async fn look(door: &Door, wish: RouteRequest, names: &Names) -> Result<RouteVie
         told(door, &told_of_none(none, None, &wish.model, dialect, door.now()), dialect, first)
     });
     Ok(view)
+}
+
+/// Returns the accounts that shall count as gone.
+fn gone(wish: &RouteRequest, names: &Names) -> Result<Vec<AccountId>, Box<Problem>> {
+    let meant = wish.without.iter().map(|text| {
+        names.meant(text).map_err(|why| {
+            let problem = Problem::new(422, "no-such-account", "There is no such account");
+            let problem = problem.because(format!("`{}` {why}", body::printable(text)));
+            Box::new(problem.fix("list the accounts with `duopool accounts list`"))
+        })
+    });
+    meant.collect()
 }
 
 /// Returns whose request it is meant to be.

@@ -9,8 +9,8 @@ use super::*;
 use crate::account::api::Block;
 use crate::account::api::tests::{NOW, grant, snapshot};
 use crate::account::shared_health::Refused;
-use crate::domain::endpoint::GatewayUrl;
 use crate::domain::conversation::Conversation;
+use crate::domain::endpoint::GatewayUrl;
 use crate::domain::fault::Reason;
 
 pub(super) const MESSAGES: &[Dialect] = &[Dialect::Messages];
