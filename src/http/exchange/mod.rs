@@ -85,7 +85,8 @@ pub(crate) async fn serve(
     };
     result.unwrap_or_else(|error| {
         let status = error.status(dialect).as_u16();
-        debug!(request.id = %id, status, "request `{id}` failed: {}", error.message(door.now()));
+        let reason = error.reason().map(|reason| format!(": {reason}")).unwrap_or_default();
+        debug!(request.id = %id, status, "request `{id}` failed with {status}: {}{reason}", error.what());
         error.reply(dialect, &id, door.now())
     })
 }
