@@ -318,9 +318,13 @@ async fn a_dry_run_names_those_that_come_next_and_changes_nothing() {
     for _ in 0..6 {
         let before = [app.account("ada").await, app.account("grace").await, app.account("linus").await];
         let first = foreseen(&app, &json!({ "model": SONNET })).await;
+        // Were turns moved, they would be so for two of three, and the third came next.
+        let last = first["next"][1]["account"].clone();
         for _ in 0..5 {
-            assert_eq!(foreseen(&app, &json!({ "model": SONNET })).await["chosen"], first["chosen"], "it moved a turn");
+            let two = foreseen(&app, &json!({ "model": SONNET, "without": [last] })).await;
+            assert_eq!(two["chosen"]["account"], first["chosen"]["account"]);
         }
+        assert_eq!(foreseen(&app, &json!({ "model": SONNET })).await["chosen"], first["chosen"], "it moved a turn");
         assert_eq!(first["chosen"]["because"], "its turn");
         assert_eq!(first["next"].as_array().map(Vec::len), Some(2), "{first}");
         let dead = first["chosen"]["account"].clone();
