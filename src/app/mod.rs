@@ -162,13 +162,12 @@ pub async fn start(config: Config, mode: Mode, clock: Arc<dyn Clock>) -> Result<
         boot::adopt_environment_account(&config, &registry, &control);
     }
     let drain = Arc::new(Drain::default());
-    let pools: Arc<[String]> = Arc::new([POOL_DEFAULT.to_owned()]);
     let parts = DoorParts {
         registry: registry.clone(),
         backups: store.clone().recipient(),
         logins: logins.clone(),
         published,
-        access: Arc::new(Access::new(&config.client_keys, &admin_key, pools)),
+        access: Arc::new(Access::new(&config.client_keys, &admin_key, Arc::new([POOL_DEFAULT.to_owned()]))),
         catalogue,
         clock,
         drain: Arc::clone(&drain),

@@ -100,7 +100,7 @@ fn print_request(view: &RequestView) -> anyhow::Result<()> {
     let model = match (model, &view.wanted) {
         (Some(model), Some(wanted)) if model != wanted => format!("{model}, which means {wanted}"),
         (Some(model), _) => model.clone(),
-        (None, _) => "(the request was not read)".to_owned(),
+        (None, _) => "no model that is known".to_owned(),
     };
     let what = if view.counts_tokens { ", to count tokens" } else { "" };
     let rows = [
@@ -148,7 +148,7 @@ fn print_route(view: &RouteView) -> anyhow::Result<()> {
     for next in &view.next {
         output::line(&format!("  if that one failed too, {}", chosen_because("would be next", next)))?;
     }
-    output::line(&format!("  among the accounts of {}", pools(&view.pools)))?;
+    output::line(&format!("  pools: {}", pools(&view.pools)))?;
     print_candidates(&view.candidates, &[])
 }
 

@@ -184,12 +184,13 @@ impl ApiError {
         crate::protocol::error::event(dialect, &self.report(&message, request), sequence)
     }
 
-    /// Returns what a trace keeps of it, for a client of `dialect`: nothing that the client or an upstream has said.
-    pub(crate) fn noted(&self, dialect: Dialect) -> Outcome {
-        let what = match self {
-            Self::BadRequest { .. } | Self::UpgradeRefused | Self::MethodNotAllowed { .. } => {
-                "the request is not as it must be"
-            }
+    /// Returns what kind of error it is, for a log or a trace: nothing that the client or an upstream has said, which may
+    /// quote anything.
+    pub(crate) fn what(&self) -> &'static str {
+        match self {
+            Self::BadRequest { .. } => "the request is not as it must be",
+            Self::UpgradeRefused => "WebSocket is not spoken",
+            Self::MethodNotAllowed { .. } => "the route does not take the method",
             Self::Unauthorized { .. } => "the key is missing or wrong",
             Self::Forbidden { .. } => "the caller may not come in",
             Self::NotFound { .. } => "there is no such model, or no account's AI gateway supports it",
@@ -203,13 +204,25 @@ impl ApiError {
             Self::Upstream { .. } => "the request failed upstream",
             Self::Stopping => "the server is shutting down",
             Self::Internal => "a part of duopool failed",
+        }
+    }
+
+    /// Returns the reason behind it, where there is one.
+    pub(crate) fn reason(&self) -> Option<Reason> {
+        match self {
+            Self::NoAccount { reason, .. } | Self::Upstream { reason } => Some(*reason),
+            _ => None,
+        }
+    }
+
+    /// Returns what a trace keeps of it, for a client of `dialect`.
+    pub(crate) fn noted(&self, dialect: Dialect) -> Outcome {
+        let until = match self {
+            Self::NoAccount { until, .. } => Some(*until),
+            _ => None,
         };
-        let (reason, until) = match self {
-            Self::NoAccount { reason, until } => (Some(*reason), Some(*until)),
-            Self::Upstream { reason } => (Some(*reason), None),
-            _ => (None, None),
-        };
-        Outcome::Told { status: self.status(dialect).as_u16(), what, reason, until }
+        let status = self.status(dialect).as_u16();
+        Outcome::Told { status, what: self.what(), reason: self.reason(), until }
     }
 
     fn report<'a>(&'a self, message: &'a str, request: &'a RequestId) -> Report<'a> {

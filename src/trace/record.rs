@@ -17,8 +17,6 @@ use crate::domain::time::Timestamp;
 use crate::trace::ring::Ring;
 use crate::trace::sheet::{Seen, Sheet, Tally};
 
-/// Longest model name that is kept, in characters: longer than any there is.
-const MODEL_CHARS_MAX: usize = 100;
 /// Attempts that are kept; more than any request makes. The last one takes the place of the one before it.
 const ATTEMPTS_MAX: usize = 32;
 
@@ -35,30 +33,17 @@ pub(crate) struct Begun {
     pub(crate) counts_tokens: bool,
 }
 
-/// What a request asks for.
+/// What a request asks for. A name that is no model is not kept: it may be anything, a key in the wrong place as well.
 #[derive(Clone, Debug)]
 pub(crate) struct Asked {
-    /// The model as the client wrote it, cut to a bound.
+    /// The model as the client wrote it.
     pub(crate) model: Box<str>,
-    /// What that means; `None` if it means nothing.
-    pub(crate) wanted: Option<Wanted>,
+    /// What that means.
+    pub(crate) wanted: Wanted,
     /// The pools that the key may use; empty: every pool.
     pub(crate) pools: Arc<[String]>,
     /// The conversation that it belongs to, as a hash.
     pub(crate) conversation: Option<Conversation>,
-}
-
-impl Asked {
-    /// Takes in a client's request for `model`.
-    pub(crate) fn new(
-        model: &str,
-        wanted: Option<Wanted>,
-        pools: Arc<[String]>,
-        conversation: Option<Conversation>,
-    ) -> Self {
-        let end = model.char_indices().nth(MODEL_CHARS_MAX).map_or(model.len(), |(end, _)| end);
-        Self { model: model[..end].into(), wanted, pools, conversation }
-    }
 }
 
 /// What decided among the accounts that could serve.
@@ -192,7 +177,7 @@ pub(crate) enum Outcome {
 pub(crate) struct Trace {
     /// How it came in.
     pub(crate) begun: Begun,
-    /// What it asks for; `None` until it was read.
+    /// What it asks for; `None` until it was read, or if it asks for no model that there could be.
     pub(crate) asked: Option<Asked>,
     /// How accounts were chosen; `None` until one was looked for.
     pub(crate) strategy: Option<Strategy>,
@@ -414,7 +399,6 @@ mod tests {
     fn what_one_request_can_make_us_keep_is_bounded() {
         let ring = Arc::new(Ring::default());
         let trail = trail(&ring);
-        trail.asked(Asked::new(&"é".repeat(100_000), None, Arc::new([]), None));
         for _ in 0..1_000 {
             trail.attempt();
             let mut sheet = Sheet::bounded(10_000);

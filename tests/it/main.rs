@@ -12,6 +12,7 @@ mod cli;
 mod clients;
 mod crash;
 mod error_table;
+mod explain;
 mod first_light;
 mod login;
 mod model_names;

@@ -46,7 +46,7 @@ pub(crate) struct RequestLine {
     pub(crate) id: String,
     /// When it came in, RFC 3339.
     pub(crate) at: String,
-    /// The model as the client wrote it; absent if the request was not read.
+    /// The model as the client wrote it; absent if the request was not read, or names no model that there could be.
     pub(crate) model: Option<String>,
     /// The account that was asked last.
     pub(crate) account: Option<String>,
@@ -167,9 +167,10 @@ pub(crate) async fn show(request: HttpRequest, id: Path<String>, door: Data<Door
     let Some(record) = door.parts.traces.find(&id) else {
         let problem = Problem::new(404, "no-such-request", "There is no such request among the last ones");
         let kept = format!(
-            "at most the last {RECORDS_MAX} requests are kept, none over a restart, and none that came without a valid key"
+            "there is no such request among the last ones: at most {RECORDS_MAX} are kept, none over a restart, and none \
+             that came without a valid key"
         );
-        let fix = "list those there are with GET /admin/v1/requests";
+        let fix = "list the last ones with `duopool explain`";
         return problem.because(kept).fix(fix).reply(&request_id(&request, &door));
     };
     let names = Names::ask(&door).await;
@@ -179,7 +180,7 @@ pub(crate) async fn show(request: HttpRequest, id: Path<String>, door: Data<Door
 fn view(record: &Record, door: &Door, names: &Names) -> RequestView {
     let trace = record.read();
     let asked = trace.asked.as_ref();
-    let wanted = asked.and_then(|asked| asked.wanted.as_ref()).map(|wanted| wanted_name(wanted).to_owned());
+    let wanted = asked.map(|asked| wanted_name(&asked.wanted).to_owned());
     let conversation = asked.and_then(|asked| asked.conversation);
     let (status, until) = match &trace.outcome {
         Some((Outcome::Told { status, until, .. }, _)) => (Some(*status), *until),
@@ -221,7 +222,7 @@ fn line(record: &Record, trace: &Trace, names: &Names) -> RequestLine {
     RequestLine {
         id: record.id().to_string(),
         at: trace.begun.at.to_string(),
-        model: asked.map(|asked| crate::http::body::printable(&asked.model)),
+        model: asked.map(|asked| asked.model.to_string()),
         account: chosen.map(|chosen| chosen.account.to_string()),
         name: chosen.and_then(|chosen| names.of(chosen.account.as_str())),
         state: state(trace),
@@ -257,9 +258,9 @@ fn what_came_of_it(trace: &Trace, names: &Names) -> String {
     match (outcome, who) {
         (Outcome::Finished, Some(who)) if last.is_some_and(|attempt| attempt.ended == Some(Ended::Answered)) => {
             let attempts = if sent > 1 { format!(" at attempt {sent}") } else { String::new() };
-            format!("{who} answered{attempts}, whole after {after}")
+            format!("{who} answered{attempts} in {after}")
         }
-        (Outcome::Finished, _) => format!("answered by duopool itself after {after}"),
+        (Outcome::Finished, _) => format!("answered by duopool itself in {after}"),
         (Outcome::Told { status, what, reason, until }, _) => {
             let reason = reason.map_or(String::new(), |reason| format!(": {reason}"));
             let until = until.map_or(String::new(), |until: Timestamp| format!(", until {until}"));

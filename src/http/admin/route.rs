@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 
 use crate::access::Scope;
 use crate::domain::conversation::Conversation;
+use crate::domain::id::AccountId;
 use crate::domain::model::Dialect;
 use crate::http::admin::explained::{AffinityView, CandidateView, ChosenView, Names};
 use crate::http::admin::problem::{Problem, bad_request, unread};
@@ -124,12 +125,7 @@ pub(crate) async fn foresee(request: HttpRequest, payload: Payload, door: Data<D
 
 async fn look(door: &Door, wish: RouteRequest, names: &Names) -> Result<RouteView, Box<Problem>> {
     let scope = scope(door, &wish)?;
-    let without: Result<_, _> = wish.without.iter().map(|text| names.meant(text).map_err(|why| (text, why))).collect();
-    let without = without.map_err(|(text, why)| {
-        let problem = Problem::new(422, "no-such-account", "There is no such account");
-        let text = body::printable(text);
-        Box::new(problem.because(format!("`{text}` {why}")).fix("list the accounts with `duopool accounts list`"))
-    })?;
+    let without = gone(&wish, names)?;
     let dialect = wish.dialect.unwrap_or(Dialect::Messages);
     let conversation = wish.conversation.as_ref().map(|name| Conversation::named(name.as_bytes()));
     let mut view = RouteView {
@@ -182,6 +178,18 @@ async fn look(door: &Door, wish: RouteRequest, names: &Names) -> Result<RouteVie
         told(door, &told_of_none(none, None, &wish.model, dialect, door.now()), dialect, first)
     });
     Ok(view)
+}
+
+/// Returns the accounts that shall count as gone.
+fn gone(wish: &RouteRequest, names: &Names) -> Result<Vec<AccountId>, Box<Problem>> {
+    let meant = wish.without.iter().map(|text| {
+        names.meant(text).map_err(|why| {
+            let problem = Problem::new(422, "no-such-account", "There is no such account");
+            let problem = problem.because(format!("`{}` {why}", body::printable(text)));
+            Box::new(problem.fix("list the accounts with `duopool accounts list`"))
+        })
+    });
+    meant.collect()
 }
 
 /// Returns whose request it is meant to be.

@@ -85,7 +85,8 @@ pub(crate) async fn serve(
     };
     result.unwrap_or_else(|error| {
         let status = error.status(dialect).as_u16();
-        debug!(request.id = %id, status, "request `{id}` failed: {}", error.message(door.now()));
+        let reason = error.reason().map(|reason| format!(": {reason}")).unwrap_or_default();
+        debug!(request.id = %id, status, "request `{id}` failed with {status}: {}{reason}", error.what());
         error.reply(dialect, &id, door.now())
     })
 }
@@ -128,10 +129,10 @@ async fn admitted(
         message: error.to_string(),
         param: error.param().map(str::to_owned),
     })?;
-    let wanted = door.parts.catalogue.resolve(&peek.model);
+    let wanted = door.parts.catalogue.resolve(&peek.model).ok_or_else(|| unknown_model(&peek.model))?;
     let conversation = session(request.headers()).or_else(|| peek.conversation(&body));
-    trail.asked(Asked::new(&peek.model, wanted.clone(), Arc::clone(&scope.pools), conversation));
-    let wanted = wanted.ok_or_else(|| unknown_model(&peek.model))?;
+    let (model, pools) = (peek.model.as_str().into(), Arc::clone(&scope.pools));
+    trail.asked(Asked { model, wanted: wanted.clone(), pools, conversation });
     let passed = passed(request.headers());
     let incoming = Incoming { id, dialect, kind, body, peek, wanted, scope, conversation, passed, deadline, trail };
     match kind {

@@ -318,6 +318,7 @@ async fn misplaced() -> Searched {
             scene.send(request).await;
         }
     }
+    misplaced_in_requests(&mut scene).await;
     for (name, value) in [
         ("authorization", format!("Bearer {}", token_of("ada"))),
         ("authorization", format!("Basic {CLIENT_SECRET}")),
@@ -335,6 +336,25 @@ async fn misplaced() -> Searched {
         }
     }
     scene.searched().await
+}
+
+/// What a client or an operator puts in the wrong place of a request is told to nobody else.
+async fn misplaced_in_requests(scene: &mut Scene) {
+    for body in
+        [json!({ "model": CLIENT_SECRET }), json!({ "model": "claude-sonnet-4-6", "max_tokens": CLIENT_SECRET })]
+    {
+        let request = Request::new(scene.address, "POST", "/v1/messages").header("x-api-key", CLIENT_KEY);
+        assert!(request.json(&body).send().await.status >= 400);
+    }
+    for body in [
+        json!({ "model": "claude-sonnet-4-6", "key": CLIENT_KEY }),
+        json!({ "model": "claude-sonnet-4-6", CLIENT_SECRET: 1 }),
+        json!({ "model": "claude-sonnet-4-6", "dialect": CLIENT_SECRET }),
+        json!({ "model": "claude-sonnet-4-6", "conversation": CLIENT_SECRET }),
+    ] {
+        scene.post("/admin/v1/route", &body).await;
+    }
+    scene.look_around().await;
 }
 
 /// Every answer to a question for tokens; denial; too late; and codes that are not given at all.

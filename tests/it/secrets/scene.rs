@@ -230,6 +230,11 @@ impl Scene {
         for path in ["accounts", "logins", "status", "config", "models"] {
             self.get(&format!("/admin/v1/{path}")).await;
         }
+        let last = self.get("/admin/v1/requests").await;
+        for request in last["requests"].as_array().expect("a list") {
+            self.get(&format!("/admin/v1/requests/{}", request["id"].as_str().expect("an id"))).await;
+        }
+        self.post("/admin/v1/route", &json!({ "model": "claude-sonnet-4-6" })).await;
     }
 
     /// Stops the server, and returns what the search finds, and the kinds of secrets that came up.
