@@ -15,6 +15,7 @@ mod first_light;
 mod login;
 mod model_names;
 mod queue;
+mod removal;
 mod renewal;
 mod restart;
 mod routes;

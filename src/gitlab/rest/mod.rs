@@ -18,6 +18,17 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
 /// Answers of these endpoints have a few KiB; anything larger is not one of them.
 const BODY_BYTES_MAX: usize = 1024 * 1024;
 
+/// Status of a success that says nothing: there is no body, nor an end of one to wait for.
+const NO_CONTENT: u16 = 204;
+
+/// An answer that was read to its end.
+struct Answer {
+    status: u16,
+    json: bool,
+    retry_after: Option<Duration>,
+    body: actix_web::web::Bytes,
+}
+
 /// An instance, and the token to speak to it with.
 #[derive(Clone, Copy)]
 pub(crate) struct Session<'a> {
@@ -37,6 +48,13 @@ impl Session<'_> {
         self.request(call, Method::POST, path, body.into()).await
     }
 
+    /// Sends a DELETE to `path`, whose success has no body.
+    pub(crate) async fn delete(&self, call: Call, path: &str) -> Result<(), CallError> {
+        let answer = self.exchange(call, Method::DELETE, path, actix_web::web::Bytes::new()).await?;
+        // A login page answers 200.
+        if answer.status == NO_CONTENT { Ok(()) } else { Err(self.refused(call, &answer)) }
+    }
+
     async fn request<T: DeserializeOwned>(
         &self,
         call: Call,
@@ -44,22 +62,40 @@ impl Session<'_> {
         path: &str,
         body: actix_web::web::Bytes,
     ) -> Result<T, CallError> {
+        let answer = self.exchange(call, method, path, body).await?;
+        // A login page answers 200 as well: only JSON that has the wanted shape is a success.
+        if (200..300).contains(&answer.status) && answer.json {
+            return serde_json::from_slice(&answer.body).map_err(|_| classify(call, answer.status, b""));
+        }
+        Err(self.refused(call, &answer))
+    }
+
+    fn refused(&self, call: Call, answer: &Answer) -> CallError {
+        // An error may quote the token that it is about.
+        let body = self.token.struck_from(&answer.body);
+        classify(call, answer.status, if answer.json { &body } else { b"" }).until(answer.retry_after)
+    }
+
+    async fn exchange(
+        &self,
+        call: Call,
+        method: Method,
+        path: &str,
+        body: actix_web::web::Bytes,
+    ) -> Result<Answer, CallError> {
         let outgoing = self.outgoing(method, path, body).map_err(|error| of_send_error(call, &error))?;
         let reply = self.upstream.send(&outgoing).await.map_err(|error| of_send_error(call, &error))?;
         let (status, json, retry_after) = (reply.status, reply.is_json(), reply.retry_after);
+        if status == NO_CONTENT {
+            return Ok(Answer { status, json, retry_after, body: actix_web::web::Bytes::new() });
+        }
         let body = match reply.read(BODY_BYTES_MAX, IDLE_TIMEOUT).await {
             Ok(body) => body,
             // What an error says is worth less than its status.
             Err(_) if status >= 300 => actix_web::web::Bytes::new(),
             Err(error) => return Err(of_read_error(call, &error)),
         };
-        // A login page answers 200 as well: only JSON that has the wanted shape is a success.
-        if (200..300).contains(&status) && json {
-            return serde_json::from_slice(&body).map_err(|_| classify(call, status, b""));
-        }
-        // An error may quote the token that it is about.
-        let body = self.token.struck_from(&body);
-        Err(classify(call, status, if json { &body } else { b"" }).until(retry_after))
+        Ok(Answer { status, json, retry_after, body })
     }
 
     fn outgoing(&self, method: Method, path: &str, body: actix_web::web::Bytes) -> Result<Outgoing, SendError> {
