@@ -36,6 +36,7 @@ pub(super) const FLOWS: &[(&str, Run)] = &[
     ("failing checks and mints", || checks().boxed_local()),
     ("failing personal access tokens", || personal_tokens().boxed_local()),
     ("sudden deaths in mid-exchange", || deaths().boxed_local()),
+    ("panics", || panics().boxed_local()),
     ("bad settings", || bad_settings().boxed_local()),
     ("a wrong key and a damaged folder", || damaged_folder().boxed_local()),
 ];
@@ -473,6 +474,26 @@ async fn deaths() -> Searched {
             scene.look_around().await;
         }
     }
+    scene.searched().await
+}
+
+/// A server that is given too few files panics where a library cannot go on: with nothing read yet, with all it has at
+/// hand, and in the threads that serve. Nothing in the product is told to.
+async fn panics() -> Searched {
+    let mut scene = Scene::new(&["ada"]).await;
+    scene.logged_in("ada").await;
+    scene.half_logged_in("ada").await;
+    scene.stop("TERM").await;
+    let mut panicked = 0;
+    for files in (6..32).step_by(2) {
+        let limit = format!("ulimit -n {files}");
+        let said = scene.run_briefly_behind(&limit, &["serve", "--listen", "127.0.0.1:0"]).await;
+        // One of the server's own threads, which start when the credentials are in memory.
+        let started = said.contains("thread 'actix-rt|");
+        panicked += usize::from(started && said.contains("panicked at") && said.contains("stack backtrace:"));
+        scene.look("after a panic");
+    }
+    assert!(panicked > 0, "no thread of the server panicked");
     scene.searched().await
 }
 
