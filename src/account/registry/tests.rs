@@ -69,14 +69,28 @@ async fn registry_and_store_of(records: &[AccountRecord]) -> (Addr<RegistryActor
     (registry, published, store)
 }
 
+/// Makes an account's actor panic.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Panic;
+
+impl Handler<Panic> for AccountActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Panic, _: &mut Self::Context) {
+        panic!("on purpose");
+    }
+}
+
 #[actix::test]
 async fn an_account_that_died_is_started_afresh_from_the_store_and_the_others_are_left_alone() {
     let (first, second) = (record(1), record(2));
     let (registry, published) = registry_of(&[first.clone(), second.clone()]).await;
     let dead = registry.send(Find(first.id.clone())).await.unwrap().unwrap();
     let other = registry.send(Find(second.id.clone())).await.unwrap().unwrap();
-    dead.send(Retire).await.unwrap();
-    // Answered by nobody: the actor has ended by now, as one that panicked would.
+    let before = dead.send(Describe).await.unwrap();
+    assert!(dead.send(Panic).await.is_err());
+    // Answered by nobody: a panic ends the actor.
     assert!(dead.send(Describe).await.is_err());
 
     registry.send(Watch).await.unwrap();
@@ -88,7 +102,11 @@ async fn an_account_that_died_is_started_afresh_from_the_store_and_the_others_ar
         }
         actix_web::rt::task::yield_now().await;
     };
-    assert_eq!(revived.send(Describe).await.unwrap().username, "user-1");
+    let after = revived.send(Describe).await.unwrap();
+    assert_eq!(after.username, "user-1");
+    // With the credential that it had.
+    assert_eq!((after.token_scopes, after.login_generation), (before.token_scopes, before.login_generation));
+    assert_eq!(after.credential, before.credential);
     assert!(registry.send(Find(second.id.clone())).await.unwrap().unwrap() == other);
     assert_eq!(published.load().accounts.len(), 2);
 }

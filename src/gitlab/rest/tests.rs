@@ -191,12 +191,12 @@ async fn a_delete_is_done_where_nothing_is_said() {
             Err(Reason::InstanceUnexpected),
         ),
         (
-            "HTTP/1.1 401 X\r\ncontent-type: application/json\r\ncontent-length: 37\r\n\r\n{\"error_description\":\"it was revoked\"}",
+            "HTTP/1.1 401 X\r\ncontent-type: application/json\r\ncontent-length: 38\r\n\r\n{\"error_description\":\"it was revoked\"}",
             Err(Reason::TokenRevoked),
         ),
     ] {
         let server = RawServer::start().await;
-        let (upstream, token) = (upstream(), Secret::new("t".to_owned()));
+        let (upstream, token) = (upstream(), Secret::new(TOKEN.to_owned()));
         let instance = InstanceUrl::parse(&server.root()).unwrap();
         let session = Session { upstream: &upstream, instance: &instance, token: &token };
         let deleting = session.delete(Call::Identity, "/api/v4/personal_access_tokens/self");
