@@ -18,6 +18,7 @@ pub(crate) mod lease;
 pub(crate) mod login;
 mod minting;
 pub(crate) mod registry;
+mod removal;
 pub(crate) mod shared_health;
 mod state;
 mod turns;

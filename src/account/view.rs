@@ -64,12 +64,12 @@ pub(crate) struct Trouble {
 }
 
 impl Trouble {
-    /// Describes `block`.
-    pub(crate) fn of(block: &Block) -> Self {
+    /// Describes `block` on an account that logs in as `credential` says.
+    pub(crate) fn of(block: &Block, credential: CredentialKind) -> Self {
         Self {
             reason: block.reason,
             message: block.reason.text().to_owned(),
-            fix: block.reason.fix().to_owned(),
+            fix: credential.fix(block.reason).to_owned(),
             since: block.since.to_string(),
             until: block.until.to_string(),
             attempts: block.attempts,
@@ -93,6 +93,14 @@ impl CredentialKind {
         match credential {
             Credential::PersonalAccessToken { .. } => Self::PersonalAccessToken,
             Credential::OAuth { .. } => Self::Oauth,
+        }
+    }
+
+    /// Returns what a person can do about `reason`, or an empty text where waiting is all.
+    pub(crate) const fn fix(self, reason: Reason) -> &'static str {
+        match self {
+            Self::PersonalAccessToken => reason.fix(),
+            Self::Oauth => reason.fix_of_login(),
         }
     }
 }
@@ -203,6 +211,19 @@ pub(crate) struct AccountView {
     pub(crate) added_at: String,
 }
 
+/// The end of an account, as people are told it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub(crate) struct Removal {
+    /// Id of the account that is no more.
+    pub(crate) id: String,
+    /// Whether its token is worthless at GitLab now.
+    pub(crate) revoked: bool,
+    /// What became of the token, as a sentence.
+    pub(crate) message: String,
+    /// What a person can do about it; empty where it is worthless.
+    pub(crate) fix: String,
+}
+
 /// One finding of a test.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Finding {
@@ -259,6 +280,27 @@ impl Signs<'_> {
             (true, None, false, None) => Health::Starting,
             (true, None, false, Some(_)) if self.minting => Health::Starting,
             (true, Some(_), ..) | (true, None, false, Some(_)) => Health::Blocked,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_helps_is_told_by_how_the_account_logs_in() {
+        for reason in [Reason::TokenInvalid, Reason::TokenExpired, Reason::TokenRevoked, Reason::ScopeMissing] {
+            let [personal, login] =
+                [CredentialKind::PersonalAccessToken, CredentialKind::Oauth].map(|kind| kind.fix(reason));
+            assert!(personal.contains("personal access token"), "{reason:?}: {personal}");
+            assert!(
+                login.contains("`duopool login`") && !login.contains("personal access token"),
+                "{reason:?}: {login}"
+            );
+        }
+        for reason in [Reason::NamespaceMissing, Reason::LoginEnded, Reason::Timeout] {
+            assert_eq!(CredentialKind::Oauth.fix(reason), CredentialKind::PersonalAccessToken.fix(reason));
         }
     }
 }

@@ -4,7 +4,7 @@ use anyhow::{anyhow, bail};
 use clap::Subcommand;
 use serde_json::json;
 
-use crate::account::view::{AccountView, TestReport, Trouble};
+use crate::account::view::{AccountView, Removal, TestReport, Trouble};
 use crate::cli::client::Client;
 use crate::cli::output;
 use crate::config::Config;
@@ -22,7 +22,7 @@ pub(super) enum Accounts {
     /// Checks the token at GitLab and the credential at the gateway, without cost
     Test(One),
     /// Removes an account and forgets its secrets
-    Remove(One),
+    Remove(Remove),
 }
 
 /// One account.
@@ -34,6 +34,16 @@ pub(super) struct One {
     json: output::Json,
 }
 
+/// The account that is removed.
+#[derive(Debug, clap::Args)]
+pub(super) struct Remove {
+    #[command(flatten)]
+    one: One,
+    /// Also has GitLab revoke its token
+    #[arg(long)]
+    revoke: bool,
+}
+
 impl Accounts {
     pub(super) async fn run(self, config: Config) -> anyhow::Result<()> {
         let client = Client::connect(config).await?;
@@ -42,7 +52,7 @@ impl Accounts {
             Self::Show(one) => show(&client, &one).await,
             Self::Refresh(one) => refresh(&client, &one).await,
             Self::Test(one) => test(&client, &one).await,
-            Self::Remove(one) => remove(&client, &one).await,
+            Self::Remove(order) => remove(&client, &order).await,
         };
         client.close().await;
         done
@@ -152,14 +162,31 @@ async fn test(client: &Client, one: &One) -> anyhow::Result<()> {
     if report.ok { Ok(()) } else { bail!("account {id} did not pass the test") }
 }
 
-async fn remove(client: &Client, one: &One) -> anyhow::Result<()> {
+async fn remove(client: &Client, Remove { one, revoke }: &Remove) -> anyhow::Result<()> {
     // An account that cannot be read is not listed, but its id is known from the log.
     let id = meant(client, &one.account).await?.map_or_else(|| one.account.clone(), |account| account.id);
-    client.delete(&format!("/admin/v1/accounts/{id}")).await?;
+    let path = format!("/admin/v1/accounts/{id}");
+    if *revoke {
+        return revoked(client, &path, one.json).await;
+    }
+    client.delete(&path).await?;
     if one.json.json {
         return output::print_json(&json!({ "removed": id }));
     }
     output::line(&format!("account {id} is removed; its token stays valid at GitLab until you revoke it there"))
+}
+
+/// Removes an account with its token. A token that is still alive is a failure, though the account is gone.
+async fn revoked(client: &Client, path: &str, json: output::Json) -> anyhow::Result<()> {
+    let Removal { id, revoked, message, fix } = client.delete_for(&format!("{path}?revoke=true")).await?;
+    if json.json {
+        output::print_json(&json!({ "removed": id, "revoked": revoked, "message": message, "fix": fix }))?;
+    }
+    match (revoked, json.json) {
+        (true, true) => Ok(()),
+        (true, false) => output::line(&format!("account {id} is removed, and {message}")),
+        (false, _) => bail!("account {id} is removed, but {message}; to mend it: {fix}"),
+    }
 }
 
 /// Finds the account that is meant, which must be there.

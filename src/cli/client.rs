@@ -79,6 +79,11 @@ impl Client {
         self.send(Method::DELETE, path, Bytes::new()).await.map(drop)
     }
 
+    /// Deletes where the answer says what came of it.
+    pub(super) async fn delete_for<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
+        parsed(&self.send(Method::DELETE, path, Bytes::new()).await?)
+    }
+
     async fn send(&self, method: Method, path: &str, body: Bytes) -> anyhow::Result<Bytes> {
         let url: Uri = format!("http://{}{path}", self.address).parse()?;
         let key = bearer(&self.key).ok_or_else(|| anyhow!("the admin key has characters that no header may carry"))?;

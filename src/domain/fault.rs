@@ -280,6 +280,20 @@ impl Reason {
     }
 }
 
+impl Reason {
+    /// As [`Reason::fix`], where the token came by an OAuth login and nobody ever typed it.
+    pub const fn fix_of_login(self) -> &'static str {
+        match self {
+            Self::TokenInvalid | Self::TokenExpired | Self::TokenRevoked => Self::LoginEnded.fix(),
+            Self::ScopeMissing => {
+                "tick `api`, or `ai_features` and `read_user`, on the OAuth application's page at GitLab, then log in \
+                 again with `duopool login`"
+            }
+            other => other.fix(),
+        }
+    }
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.text())

@@ -48,6 +48,7 @@ pub(crate) fn not_found() -> Answer {
 pub(crate) fn answer(shared: &Shared, asked: &Asked<'_>) -> Answer {
     let call = call_of(asked.path);
     let method = match call {
+        Call::TokenSelf if asked.method == Method::DELETE => Method::DELETE,
         Call::User | Call::TokenSelf | Call::Groups => Method::GET,
         Call::ThirdPartyDirectAccess | Call::CodeSuggestionsDirectAccess | Call::GraphQl => Method::POST,
         _ => return not_found(),
@@ -60,6 +61,7 @@ pub(crate) fn answer(shared: &Shared, asked: &Asked<'_>) -> Answer {
     shared.change(|state| {
         let result = match call {
             Call::User => user(state, asked, now),
+            Call::TokenSelf if asked.method == Method::DELETE => revoke_self(state, asked, now),
             Call::TokenSelf => token_self(state, asked, now),
             Call::Groups => groups(state, asked, now, &shared.url()),
             Call::ThirdPartyDirectAccess => third_party(state, asked, now),
@@ -94,13 +96,26 @@ fn user(state: &mut State, asked: &Asked<'_>, now: Timestamp) -> Result<Answer, 
     Ok(Answer::json(200, &body))
 }
 
-fn token_self(state: &mut State, asked: &Asked<'_>, now: Timestamp) -> Result<Answer, Answer> {
+/// Returns whose personal access token a call carries.
+fn personal(state: &mut State, asked: &Asked<'_>, now: Timestamp) -> Result<usize, Answer> {
     let bearer = authenticate(state, asked, now)?;
     if !bearer.is_personal {
         let told = "This endpoint requires token type to be a personal access token";
         return Err(message(400, &format!("400 Bad request - {told}")));
     }
-    let account = &state.accounts[bearer.account];
+    Ok(bearer.account)
+}
+
+/// Any scope may do it. Source: `lib/api/personal_access_tokens/self_information.rb` of GitLab.
+fn revoke_self(state: &mut State, asked: &Asked<'_>, now: Timestamp) -> Result<Answer, Answer> {
+    let account = personal(state, asked, now)?;
+    state.accounts[account].standing.token.revoked = true;
+    Ok(Answer::whole(204, "application/json", ""))
+}
+
+fn token_self(state: &mut State, asked: &Asked<'_>, now: Timestamp) -> Result<Answer, Answer> {
+    let owner = personal(state, asked, now)?;
+    let account = &state.accounts[owner];
     let token = &account.standing.token;
     let body = json!({
         "id": account.user_id + 9_000,

@@ -63,8 +63,19 @@ pub struct PutGrant(pub GrantRecord);
 
 /// Removes an account with its grant and health; refused only when the disk fails.
 #[derive(Debug, Message)]
-#[rtype(result = "Result<(), StoreError>")]
+#[rtype(result = "Result<Deleted, StoreError>")]
 pub struct DeleteAccount(pub AccountId);
+
+/// What was removed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Deleted {
+    /// It was not stored.
+    Nothing,
+    /// A record that could not be read.
+    Unreadable,
+    /// This account, with the credential that counted to the last.
+    Account(Box<AccountRecord>),
+}
 
 /// Reads everything; refused only when the disk fails.
 #[derive(Debug, Message)]
@@ -161,10 +172,16 @@ impl Handler<PutGrant> for StoreActor {
 }
 
 impl Handler<DeleteAccount> for StoreActor {
-    type Result = Result<(), StoreError>;
+    type Result = Result<Deleted, StoreError>;
 
     fn handle(&mut self, DeleteAccount(account): DeleteAccount, _: &mut Context<Self>) -> Self::Result {
-        self.store.delete_account(&account)
+        let deleted = match self.store.load_account(&account) {
+            Ok(Some(record)) => Deleted::Account(Box::new(record)),
+            Ok(None) => Deleted::Nothing,
+            // A disk that cannot be read says so when it is written.
+            Err(_) => Deleted::Unreadable,
+        };
+        self.store.delete_account(&account).map(|()| deleted)
     }
 }
 

@@ -37,8 +37,8 @@ mod tests;
 mod trees;
 
 pub use actor::{
-    Contents, DeleteAccount, DeleteLogin, Flush, Load, PutAccount, PutAccountFromLogin, PutGrant, PutHealth, PutLogin,
-    StoreActor,
+    Contents, DeleteAccount, DeleteLogin, Deleted, Flush, Load, PutAccount, PutAccountFromLogin, PutGrant, PutHealth,
+    PutLogin, StoreActor,
 };
 pub use exchange::{ExchangeNote, NoteExchange, PutPair, PutSettings, Written};
 pub use key_change::{OpenError, change_key};

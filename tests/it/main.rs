@@ -18,6 +18,7 @@ mod login;
 mod model_names;
 mod outages;
 mod queue;
+mod removal;
 mod renewal;
 mod restart;
 mod routes;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use duopool::domain::time::{TestClock, Timestamp};
-use duopool::simulator::{Call, Effect, Flow, Hold, Rule, Step, StepEvent};
+use duopool::simulator::{Call, Effect, Flow, Hold, MintCase, Rule, Step, StepEvent};
 use futures::future::join_all;
 use serde_json::Value;
 
@@ -187,4 +187,17 @@ async fn a_login_whose_tokens_were_revoked_serves_to_the_end_of_its_grant_and_is
     let account = app.account_when("ada", |account| account["trouble"]["reason"] == "renewal_refused").await;
     assert_eq!(account["health"], "degraded");
     assert_serves(&app).await;
+}
+
+#[actix::test]
+async fn what_mends_a_login_is_told_of_a_login_and_not_of_a_token_that_nobody_typed() {
+    let (app, _) = logged_in().await;
+    app.gitlab.add_rule(Rule::mint_case(MintCase::ThirdPartyInsufficientScope));
+    let id = app.account("ada").await["id"].as_str().expect("an id").to_owned();
+    let refused = app.admin("POST", &format!("/admin/v1/accounts/{id}/refresh")).send().await;
+    assert_eq!((refused.status, &refused.json()["reason"]), (422, &Value::from("scope_missing")));
+    let trouble = app.account("ada").await["trouble"].clone();
+    for fix in [&refused.json()["fix"], &trouble["fix"]] {
+        assert!(fix.as_str().expect("a text").starts_with("tick `api`, or `ai_features` and `read_user`"), "{fix}");
+    }
 }

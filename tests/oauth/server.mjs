@@ -10,6 +10,7 @@ import Provider from 'oidc-provider';
 const USER = { id: 7, username: 'ada', name: 'Ada', state: 'active' };
 const SCOPES = ['ai_features', 'api', 'read_user'];
 const HOPS_MAX = 12;
+const GATEWAY_TOKEN = 'foreign-gateway-token';
 
 const client = (client_id, rest) => ({
   client_id,
@@ -116,7 +117,7 @@ const json = (response, status, value) => {
 // Answers GitLab's API as far as a login needs it.
 async function api(provider, path, request, response) {
   const value = /^Bearer (.+)$/.exec(request.headers.authorization ?? '')?.[1];
-  const token = value && (await provider.AccessToken.find(value));
+  const token = value && (value === GATEWAY_TOKEN || (await provider.AccessToken.find(value)));
   if (!token) return json(response, 401, { message: '401 Unauthorized' });
   const expires_at = Math.floor(Date.now() / 1000) + 3600;
   switch (path) {
@@ -134,9 +135,12 @@ async function api(provider, path, request, response) {
     case '/api/v4/ai/third_party_agents/direct_access':
       return json(response, 201, {
         headers: { 'x-gitlab-realm': 'self-managed' },
-        token: 'foreign-gateway-token',
+        token: GATEWAY_TOKEN,
         expires_at,
       });
+    // The gateway, by which a login proves that it is good for something.
+    case '/api/gateway/v1/proxy/anthropic/v1/messages/count_tokens':
+      return json(response, 200, { input_tokens: 8 });
     default:
       return json(response, 404, { error: '404 Not Found' });
   }

@@ -47,9 +47,10 @@ impl AccountActor {
         let (grant, credentials) = (self.state.grant(), self.state.credentials());
         let block = self.state.block().filter(|block| block.holds(now));
         let trouble = self.state.trouble();
+        let credential = CredentialKind::of(&self.record.credential);
         let models = self.state.models().iter().filter(|(_, block)| block.holds(now));
         let blocked_models: BTreeMap<_, _> =
-            models.map(|(name, block)| (name.to_string(), Trouble::of(block))).collect();
+            models.map(|(name, block)| (name.to_string(), Trouble::of(block, credential))).collect();
         let signs = Signs {
             enabled: self.record.enabled,
             usable: grant.is_some_and(|grant| grant.is_usable(now)),
@@ -71,7 +72,7 @@ impl AccountActor {
             weight: self.record.weight,
             max_concurrency: self.record.max_concurrency,
             health: signs.health(),
-            trouble: block.or(trouble).map(Trouble::of),
+            trouble: block.or(trouble).map(|block| Trouble::of(block, credential)),
             blocked_models,
             current_model: self.current_model().to_string(),
             models,
@@ -80,7 +81,7 @@ impl AccountActor {
             gateway_url: grant.map(|grant| grant.gateway.to_string()),
             grant_expires_at: grant.map(|grant| grant.expires_at.to_string()),
             grant_generation: grant.map_or(0, |grant| grant.generation.number()),
-            credential: CredentialKind::of(&self.record.credential),
+            credential,
             login: LoginState::of(credentials),
             login_generation: self.record.credential_generation.number(),
             token_expires_on: self.record.credential.expires_on().map(str::to_owned),

@@ -105,7 +105,7 @@ impl AccountActor {
     /// Checks token and grant; a login that cannot be used for reason `block` is a finding without a call.
     fn check(&self, block: Option<Block>) -> LocalBoxActorFuture<Self, TestReport> {
         if let Some(block) = block {
-            return fut::ready(checkup::unusable(block.reason)).boxed_local();
+            return fut::ready(checkup::unusable(&self.record.credential, block.reason)).boxed_local();
         }
         let (office, instance, token) = (self.office.clone(), self.record.instance.clone(), self.token());
         let grant = self.state.grant().cloned();

@@ -4,7 +4,7 @@
 //! until the new pair is on disk; an account that was started afresh meanwhile joins the exchange that runs instead of
 //! beginning another one of the same pair. The steps are [`super::exchange`]'s. The store puts a pair in the place of no
 //! other than the one that it was exchanged for, so a removed account does not come back, and a login that overtook the
-//! exchange stays.
+//! exchange stays; what GitLab handed out for either is revoked, since nobody will use it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,6 +26,7 @@ use crate::domain::endpoint::InstanceUrl;
 use crate::domain::id::{AccountId, Generation};
 use crate::domain::oauth::{OAuthApp, OAuthPair};
 use crate::domain::time::{Clock, Timestamp};
+use crate::gitlab::error::CallError;
 use crate::gitlab::oauth::{ExchangeError, OAuthClient};
 use crate::gitlab::upstream::Upstream;
 use crate::store::{Credential, ExchangeNote, NoteExchange, PutPair, StoreActor, StoreError, Written};
@@ -53,6 +54,8 @@ struct Running {
     permit: Option<Permit>,
     /// The account's actor, and those that were started afresh in its place.
     desks: Vec<Recipient<Exchanged>>,
+    /// Those who removed the account and wait for that.
+    outlived: Vec<oneshot::Sender<Result<(), CallError>>>,
 }
 
 /// Which pair is exchanged.
@@ -98,6 +101,12 @@ pub(crate) enum News {
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(crate) struct Finish;
+
+/// Waits for the exchange that runs for an account which was removed, if one does: what GitLab hands out to it nobody will
+/// use, so it is revoked at once. The answer says how that went.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<(), CallError>")]
+pub(crate) struct Outlived(pub(crate) AccountId);
 
 /// What the work of a step came to.
 enum Done {
@@ -148,9 +157,22 @@ impl ExchangerActor {
         }
     }
 
-    fn over(&mut self, id: u64, news: &News) {
-        if let Some(running) = self.running.remove(&id) {
+    fn tell(&self, id: u64, news: &News) {
+        if let Some(running) = self.running.get(&id) {
             running.tell(news);
+        }
+    }
+
+    fn over(&mut self, id: u64, news: &News) {
+        self.tell(id, news);
+        self.close(id, &Ok(()));
+    }
+
+    /// Ends an exchange; `given_up` says how a pair went back to GitLab that nobody will use.
+    fn close(&mut self, id: u64, given_up: &Result<(), CallError>) {
+        if let Some(running) = self.running.remove(&id) {
+            // Who has left needs no answer.
+            running.outlived.into_iter().for_each(|waiter| waiter.send(given_up.clone()).unwrap_or_default());
         }
         if self.running.is_empty() {
             // Who has left needs no answer.
@@ -212,19 +234,21 @@ impl ExchangerActor {
 
     fn keep(&mut self, id: u64, what: What, next: OAuthPair, ctx: &mut Context<Self>) {
         let (account, generation) = (what.account.clone(), what.generation);
-        let of = Credential::OAuth { app: what.app.clone(), pair: what.pair };
-        let next = Credential::OAuth { app: what.app, pair: next };
-        let writing = self.store.send(PutPair { account: what.account, of, generation, next });
+        let of = Credential::OAuth { app: what.app.clone(), pair: what.pair.clone() };
+        let record = Credential::OAuth { app: what.app.clone(), pair: next.clone() };
+        let writing = self.store.send(PutPair { account: account.clone(), of, generation, next: record });
         ctx.spawn(writing.into_actor(self).map(move |result, actor, ctx| {
             let done = match result {
                 Ok(Ok(Written::Fresh | Written::Before)) => Done::Heard(Heard::Kept),
                 Ok(Ok(Written::Overtaken(credential, generation))) => {
                     info!(account.id = %account, "a new login of account `{account}` overtook the renewal of the old one");
-                    Done::Overtaken(credential, generation)
+                    actor.tell(id, &News::Stored(credential, generation));
+                    return actor.give_up(id, what, next, ctx);
                 }
                 Ok(Err(StoreError::NoSuchAccount(_))) => {
-                    warn!(account.id = %account, "account `{account}` was removed while its login was renewed: what GitLab handed out is given up");
-                    Done::Gone
+                    info!(account.id = %account, "account `{account}` was removed while its login was renewed");
+                    actor.tell(id, &News::Ended(Ended::Refused(unstored())));
+                    return actor.give_up(id, what, next, ctx);
                 }
                 Ok(Err(error)) => {
                     error!(account.id = %account, "the renewed login of account `{account}` could not be stored: {error}");
@@ -233,6 +257,22 @@ impl ExchangerActor {
                 Err(_) => Done::Heard(Heard::NotKept),
             };
             actor.done(id, done, ctx);
+        }));
+    }
+
+    /// Has GitLab take back a pair that nobody will use.
+    fn give_up(&mut self, id: u64, what: What, pair: OAuthPair, ctx: &mut Context<Self>) {
+        let (upstream, clock) = (self.upstream.clone(), Arc::clone(&self.clock));
+        let revoking = async move {
+            let What { instance, app, account, .. } = what;
+            let client = OAuthClient { upstream: &upstream, instance: &instance, app: &app, clock: &*clock };
+            (account, client.revoke(pair.refresh_token.as_ref().unwrap_or(&pair.access_token)).await)
+        };
+        ctx.spawn(revoking.into_actor(self).map(move |(account, result), actor, _| {
+            if let Err(error) = &result {
+                warn!(account.id = %account, "tokens that GitLab handed out to an old login of account `{account}` are not revoked, and nobody has them: {error}");
+            }
+            actor.close(id, &result);
         }));
     }
 
@@ -278,7 +318,8 @@ impl Handler<Exchange> for ExchangerActor {
         self.last += 1;
         let (id, now) = (self.last, self.clock.now());
         let (attempt, order) = Attempt::begin();
-        self.running.insert(id, Running { what, attempt, permit: Some(permit), desks: vec![desk] });
+        self.running
+            .insert(id, Running { what, attempt, permit: Some(permit), desks: vec![desk], outlived: Vec::new() });
         self.run(id, order, now, ctx);
     }
 }
@@ -294,6 +335,24 @@ impl Handler<Finish> for ExchangerActor {
         let (finished, wait) = oneshot::channel();
         self.finishing.push(finished);
         Box::pin(async move { wait.await.unwrap_or_default() })
+    }
+}
+
+impl Handler<Outlived> for ExchangerActor {
+    type Result = ResponseFuture<Result<(), CallError>>;
+
+    fn handle(&mut self, Outlived(account): Outlived, _: &mut Self::Context) -> Self::Result {
+        let mut waits = Vec::new();
+        for running in self.running.values_mut().filter(|running| running.what.account == account) {
+            let (outlived, wait) = oneshot::channel();
+            running.outlived.push(outlived);
+            waits.push(wait);
+        }
+        Box::pin(async move {
+            // One that ends without a word ends with the server.
+            let ends = futures::future::join_all(waits).await;
+            ends.into_iter().flatten().collect()
+        })
     }
 }
 

@@ -129,8 +129,17 @@ async fn next<T>(from: &mut futures::channel::mpsc::UnboundedReceiver<T>) -> T {
 }
 
 async fn say_tokens(peer: &mut Peer) {
-    let head = format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", TOKENS.len());
-    peer.say(format!("{head}{TOKENS}").as_bytes()).await;
+    // The next request comes by a connection of its own.
+    let head = "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-type: application/json";
+    peer.say(format!("{head}\r\ncontent-length: {}\r\n\r\n{TOKENS}", TOKENS.len()).as_bytes()).await;
+}
+
+/// Takes the request by which the pair that was just handed out is given back, and answers it with `status`.
+async fn take_back(gitlab: &RawServer, status: &str) {
+    let request = gitlab.answer_once(format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n").as_bytes()).await;
+    assert_eq!(request.line, "POST /oauth/revoke HTTP/1.1");
+    let body = String::from_utf8_lossy(&request.body).into_owned();
+    assert!(body.contains("token=refresh-2") && body.contains("client_id=app"), "{body}");
 }
 
 fn token_of(record: &AccountRecord) -> &str {
@@ -213,6 +222,26 @@ async fn an_account_that_was_removed_does_not_come_back() {
 }
 
 #[actix::test]
+async fn what_is_handed_out_for_nobody_is_given_back_and_who_removed_the_account_hears_how_that_went() {
+    for (status, given_back) in [("200 OK", Ok(())), ("503 X", Err(Reason::InstanceError))] {
+        let bench = Bench::new().await;
+        let _told = bench.exchange().await;
+        let mut peer = bench.gitlab.accept().await;
+        peer.request().await;
+        bench.store.send(DeleteAccount(bench.record.id.clone())).await.unwrap().unwrap();
+        let mut outlived = Box::pin(bench.exchanger.send(Outlived(bench.record.id.clone())));
+        let mut finish = Box::pin(bench.exchanger.send(Finish));
+        assert!(futures::poll!(&mut outlived).is_pending() && futures::poll!(&mut finish).is_pending());
+        say_tokens(&mut peer).await;
+        in_time(take_back(&bench.gitlab, status)).await;
+        assert_eq!(in_time(outlived).await.unwrap().map_err(|error| error.fault.reason), given_back);
+        in_time(finish).await.unwrap();
+        // Nothing runs any more, and nobody waits.
+        in_time(bench.exchanger.send(Outlived(bench.record.id.clone()))).await.unwrap().unwrap();
+    }
+}
+
+#[actix::test]
 async fn a_login_that_overtook_the_exchange_stays() {
     // Also one of an account that was removed and added again, which has the first number anew.
     for number in [3, 1] {
@@ -231,6 +260,7 @@ async fn a_login_that_overtook_the_exchange_stays() {
         let News::Stored(credential, there) = next(&mut told).await else { panic!("something newer is stored") };
         assert_eq!((*credential, there), (record.credential.clone(), generation(number)));
         assert_eq!(bench.stored().await, [record]);
+        in_time(take_back(&bench.gitlab, "200 OK")).await;
     }
 }
 

@@ -108,8 +108,11 @@ impl LoginsActor {
         let bad = || self.bad_redirect();
         let begun = authorize_url(&asked.instance, &asked.app, &asked.scopes).map_err(|_| bad())?;
         let (id, now) = (self.new_id(), self.now());
-        let phase =
-            Phase::Browser { authorize_url: begun.url.to_string(), verifier: begun.verifier, until: now + PENDING_MAX };
+        let phase = Phase::Browser {
+            authorize_url: Secret::new(begun.url.to_string()),
+            verifier: begun.verifier,
+            until: now + PENDING_MAX,
+        };
         let login = Login { id: id.clone(), asked, begun_at: now, phase, state: Some(begun.state) };
         self.logins.begin(login, now).map_err(|_| BeginError::Full)?;
         info!(login.id = id, "a login in a browser was begun");

@@ -92,7 +92,7 @@ impl BeginError {
                  serve, but may hide the list of models (then set GITLAB_OAUTH_SCOPES to them); untick `Confidential`, or \
                  set GITLAB_OAUTH_CLIENT_SECRET to its secret as well; then set GITLAB_OAUTH_CLIENT_ID to its Application ID"
             ),
-            Self::Device(error) => error.fault.reason.fix().to_owned(),
+            Self::Device(error) => error.fault.reason.fix_of_login().to_owned(),
             Self::BadRedirect { .. } | Self::Full | Self::NotStored | Self::Gone => String::new(),
         }
     }

@@ -301,18 +301,7 @@ pub(super) fn trouble(what: &str, error: &CallError) -> LoginProblem {
 }
 
 fn problem(message: String, reason: Option<Reason>) -> LoginProblem {
-    LoginProblem { reason, message, fix: reason.map(fix).unwrap_or_default().to_owned() }
-}
-
-/// Returns who can mend it and how, where the token came by OAuth and not by hand.
-const fn fix(reason: Reason) -> &'static str {
-    match reason {
-        Reason::TokenInvalid | Reason::TokenExpired | Reason::TokenRevoked => "log in again with `duopool login`",
-        Reason::ScopeMissing => {
-            "tick `api`, or `ai_features` and `read_user`, on the OAuth application's page at GitLab, then log in again"
-        }
-        other => other.fix(),
-    }
+    LoginProblem { reason, message, fix: reason.map(Reason::fix_of_login).unwrap_or_default().to_owned() }
 }
 
 fn fine(check: &str, message: String) -> Finding {
@@ -326,7 +315,7 @@ fn found(check: &str, message: &str, result: Result<(), &CallError>) -> Finding 
             check: check.to_owned(),
             ok: false,
             message: error.to_string(),
-            fix: fix(error.fault.reason).to_owned(),
+            fix: error.fault.reason.fix_of_login().to_owned(),
         },
     }
 }

@@ -11,6 +11,8 @@ mod completion;
 mod device;
 mod pat;
 mod table;
+#[cfg(test)]
+mod tests;
 pub(crate) mod view;
 
 use crate::account::minting::Mint;

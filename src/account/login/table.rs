@@ -38,8 +38,8 @@ pub(super) struct Asked {
 /// How far a login has come.
 #[derive(Debug)]
 pub(super) enum Phase {
-    /// A browser was sent to GitLab.
-    Browser { authorize_url: String, verifier: Secret<String>, until: Timestamp },
+    /// A browser was sent to GitLab. The address has the state in it.
+    Browser { authorize_url: Secret<String>, verifier: Secret<String>, until: Timestamp },
     /// A code waits to be entered at GitLab.
     Device { shown: DeviceCode, until: Timestamp },
     /// GitLab is asked for a pair.
@@ -55,9 +55,9 @@ pub(super) enum Phase {
 /// What a user of another device needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct DeviceCode {
-    pub(super) user_code: String,
+    pub(super) user_code: Secret<String>,
     pub(super) page: String,
-    pub(super) page_with_code: Option<String>,
+    pub(super) page_with_code: Option<Secret<String>>,
 }
 
 impl Phase {
@@ -265,11 +265,11 @@ impl Login {
             begun_at: self.begun_at.to_string(),
         };
         match &self.phase {
-            Phase::Browser { authorize_url, .. } => view.authorize_url = Some(authorize_url.clone()),
+            Phase::Browser { authorize_url, .. } => view.authorize_url = Some(authorize_url.expose().clone()),
             Phase::Device { shown, .. } => {
-                view.user_code = Some(shown.user_code.clone());
+                view.user_code = Some(shown.user_code.expose().clone());
                 view.verification_uri = Some(shown.page.clone());
-                view.verification_uri_complete.clone_from(&shown.page_with_code);
+                view.verification_uri_complete = shown.page_with_code.as_ref().map(|page| page.expose().clone());
             }
             Phase::Exchanging => {}
             Phase::Checking { problem } => view.problem.clone_from(problem),
@@ -324,7 +324,7 @@ mod tests {
             },
             begun_at: now,
             phase: Phase::Browser {
-                authorize_url: "https://gitlab.com/oauth/authorize".to_owned(),
+                authorize_url: Secret::new("https://gitlab.com/oauth/authorize".to_owned()),
                 verifier: Secret::new(format!("verifier of {id}")),
                 until: now + PENDING_MAX,
             },

@@ -1,5 +1,7 @@
 //! A login as people are shown it: never a code, a verifier or a token.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -54,7 +56,7 @@ pub(crate) struct LoginProblem {
 }
 
 /// The state of one login.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct LoginView {
     /// Names it.
     pub(crate) id: String,
@@ -95,4 +97,11 @@ pub(crate) struct LoginView {
     pub(crate) problem: Option<LoginProblem>,
     /// When it was begun, RFC 3339.
     pub(crate) begun_at: String,
+}
+
+impl fmt::Debug for LoginView {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // What its user is shown, with state and codes, is for nobody else.
+        f.debug_struct("LoginView").field("id", &self.id).field("status", &self.status).finish_non_exhaustive()
+    }
 }

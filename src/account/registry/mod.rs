@@ -20,14 +20,16 @@ use crate::account::exchanger::ExchangerActor;
 pub(crate) use crate::account::exchanger::Finish;
 use crate::account::lease::Gauge;
 use crate::account::login::{self, Arrival, LoginError, NewAccount, probe_model};
+use crate::account::removal;
 use crate::account::shared_health::Refused;
+use crate::account::view::Removal;
 use crate::domain::catalogue::Catalogue;
 use crate::domain::endpoint::GatewayUrl;
 use crate::domain::id::AccountId;
 use crate::domain::model::ModelName;
 use crate::domain::time::Clock;
 use crate::gitlab::upstream::Upstream;
-use crate::store::{AccountRecord, Contents, DeleteAccount, Load, StoreActor, StoreError};
+use crate::store::{AccountRecord, Contents, DeleteAccount, Deleted, Load, StoreActor, StoreError};
 
 /// Where the table is published and read.
 pub(crate) type Published = Arc<ArcSwap<Table>>;
@@ -86,10 +88,14 @@ pub(crate) struct AddAccount(pub(crate) NewAccount);
 #[rtype(result = "Result<AccountId, LoginError>")]
 pub(crate) struct Admit(pub(crate) Box<Arrival>);
 
-/// Stops routing to an account at once, lets its requests finish, and forgets it; `false` if it is not known.
+/// Stops routing to an account at once, lets its requests finish, and forgets it; `None` if it is not known.
 #[derive(Debug, Message)]
-#[rtype(result = "Result<bool, StoreError>")]
-pub(crate) struct RemoveAccount(pub(crate) AccountId);
+#[rtype(result = "Result<Option<Removal>, StoreError>")]
+pub(crate) struct RemoveAccount {
+    pub(crate) id: AccountId,
+    /// Whether GitLab is to take its token back.
+    pub(crate) revoke: bool,
+}
 
 /// Asks for the address of one account.
 #[derive(Debug, Message)]
@@ -355,9 +361,9 @@ impl Handler<Admit> for RegistryActor {
 }
 
 impl Handler<RemoveAccount> for RegistryActor {
-    type Result = ResponseActFuture<Self, Result<bool, StoreError>>;
+    type Result = ResponseFuture<Result<Option<Removal>, StoreError>>;
 
-    fn handle(&mut self, RemoveAccount(id): RemoveAccount, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, RemoveAccount { id, revoke }: RemoveAccount, ctx: &mut Self::Context) -> Self::Result {
         let removed = self.entries.remove(&id);
         let known = removed.is_some();
         if let Some(entry) = &removed {
@@ -369,20 +375,29 @@ impl Handler<RemoveAccount> for RegistryActor {
             self.publish();
             info!(account.id = %id, "account `{id}` was removed");
         }
-        let store = self.office.store.clone();
-        let deleting = async move {
+        let office = self.office.clone();
+        let removing = async move {
             // The actor first: what it still has to write would bring the account back.
             if let Some(retiring) = retiring {
                 retiring.await.unwrap_or_default();
             }
             // Also where no actor runs: a record that cannot be read is cleared away like this.
-            store.send(DeleteAccount(id)).await
+            let deleted = office.store.send(DeleteAccount(id.clone())).await;
+            let deleted = deleted.unwrap_or(Err(StoreError::Damaged("the store has stopped")))?;
+            if !known && deleted == Deleted::Nothing {
+                return Ok(None);
+            }
+            let Office { upstream, exchanger, clock, .. } = &office;
+            Ok(Some(if revoke {
+                removal::revoke(&id, &deleted, upstream, exchanger, &**clock).await
+            } else {
+                Removal::without_revocation(&id)
+            }))
         };
-        Box::pin(deleting.into_actor(self).map(move |result, _, _| match result {
-            Ok(Ok(())) => Ok(known),
-            Ok(Err(error)) => Err(error),
-            Err(_) => Err(StoreError::Damaged("the store has stopped")),
-        }))
+        // Whoever asked may leave; it goes on all the same.
+        let (done, removed) = oneshot::channel();
+        ctx.spawn(removing.into_actor(self).map(|result, _, _| done.send(result).unwrap_or_default()));
+        Box::pin(async move { removed.await.unwrap_or(Err(StoreError::Damaged("the server is stopping"))) })
     }
 }
 

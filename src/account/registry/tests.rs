@@ -40,6 +40,11 @@ fn record(user_id: u64) -> AccountRecord {
     }
 }
 
+/// Removes an account; returns whether it was known.
+async fn remove(registry: &Addr<RegistryActor>, id: &AccountId) -> bool {
+    registry.send(RemoveAccount { id: id.clone(), revoke: false }).await.unwrap().unwrap().is_some()
+}
+
 async fn registry_of(records: &[AccountRecord]) -> (Addr<RegistryActor>, Published) {
     let (registry, published, _) = registry_and_store_of(records).await;
     (registry, published)
@@ -64,14 +69,28 @@ async fn registry_and_store_of(records: &[AccountRecord]) -> (Addr<RegistryActor
     (registry, published, store)
 }
 
+/// Makes an account's actor panic.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Panic;
+
+impl Handler<Panic> for AccountActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Panic, _: &mut Self::Context) {
+        panic!("on purpose");
+    }
+}
+
 #[actix::test]
 async fn an_account_that_died_is_started_afresh_from_the_store_and_the_others_are_left_alone() {
     let (first, second) = (record(1), record(2));
     let (registry, published) = registry_of(&[first.clone(), second.clone()]).await;
     let dead = registry.send(Find(first.id.clone())).await.unwrap().unwrap();
     let other = registry.send(Find(second.id.clone())).await.unwrap().unwrap();
-    dead.send(Retire).await.unwrap();
-    // Answered by nobody: the actor has ended by now, as one that panicked would.
+    let before = dead.send(Describe).await.unwrap();
+    assert!(dead.send(Panic).await.is_err());
+    // Answered by nobody: a panic ends the actor.
     assert!(dead.send(Describe).await.is_err());
 
     registry.send(Watch).await.unwrap();
@@ -83,7 +102,11 @@ async fn an_account_that_died_is_started_afresh_from_the_store_and_the_others_ar
         }
         actix_web::rt::task::yield_now().await;
     };
-    assert_eq!(revived.send(Describe).await.unwrap().username, "user-1");
+    let after = revived.send(Describe).await.unwrap();
+    assert_eq!(after.username, "user-1");
+    // With the credential that it had.
+    assert_eq!((after.token_scopes, after.login_generation), (before.token_scopes, before.login_generation));
+    assert_eq!(after.credential, before.credential);
     assert!(registry.send(Find(second.id.clone())).await.unwrap().unwrap() == other);
     assert_eq!(published.load().accounts.len(), 2);
 }
@@ -94,9 +117,9 @@ async fn a_removed_account_is_gone_from_the_table_at_once_and_from_the_store() {
     while published.load().accounts.len() < 2 {
         actix_web::rt::task::yield_now().await;
     }
-    assert!(registry.send(RemoveAccount(record(1).id)).await.unwrap().unwrap());
+    assert!(remove(&registry, &record(1).id).await);
     assert_eq!(published.load().accounts.iter().map(|a| a.id.clone()).collect::<Vec<_>>(), [record(2).id]);
-    assert!(!registry.send(RemoveAccount(record(1).id)).await.unwrap().unwrap());
+    assert!(!remove(&registry, &record(1).id).await);
 }
 
 #[actix::test]
@@ -122,7 +145,7 @@ async fn a_login_that_a_removal_overtakes_does_not_bring_the_account_back() {
         mint: Ok(mint),
         login: None,
     });
-    assert!(registry.send(RemoveAccount(record.id)).await.unwrap().unwrap());
+    assert!(remove(&registry, &record.id).await);
     assert!(store.send(Load).await.unwrap().unwrap().accounts.records.is_empty());
 }
 
@@ -149,7 +172,7 @@ async fn whoever_waits_for_an_account_is_told_of_every_new_table() {
     let bell = Arc::clone(&published.load().bell);
     let line = bell.line(Sleeper(told).start().recipient());
     let waiting = bell.wait(&line);
-    assert!(registry.send(RemoveAccount(record(1).id)).await.unwrap().unwrap());
+    assert!(remove(&registry, &record(1).id).await);
     let heard = tokio::time::timeout(Duration::from_secs(10), hears.recv()).await;
     assert_eq!(heard, Ok(Some(())));
     assert!(Arc::ptr_eq(&bell, &published.load().bell), "the same bell in every table");

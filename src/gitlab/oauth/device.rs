@@ -25,11 +25,11 @@ pub(crate) struct DeviceGrant {
     /// What to ask with.
     pub(crate) device_code: Secret<String>,
     /// What the user types.
-    pub(crate) user_code: String,
+    pub(crate) user_code: Secret<String>,
     /// Where the user types it: http or https.
     pub(crate) verification_uri: String,
     /// The same with the code filled in.
-    pub(crate) verification_uri_complete: Option<String>,
+    pub(crate) verification_uri_complete: Option<Secret<String>>,
     /// When the codes end, by our clock.
     pub(crate) expires_at: Timestamp,
     /// Least time between two questions.
@@ -103,9 +103,9 @@ fn grant(reply: &StandardDeviceAuthorizationResponse, now: Timestamp) -> Option<
     let complete = reply.verification_uri_complete().and_then(|uri| url::Url::parse(uri.secret()).ok());
     is_page(page).then(|| DeviceGrant {
         device_code: Secret::new(reply.device_code().secret().clone()),
-        user_code: reply.user_code().secret().clone(),
+        user_code: Secret::new(reply.user_code().secret().clone()),
         verification_uri: page.to_string(),
-        verification_uri_complete: complete.filter(is_page).map(String::from),
+        verification_uri_complete: complete.filter(is_page).map(|page| Secret::new(page.into())),
         expires_at: now + reply.expires_in().min(LIFE_MAX),
         interval: reply.interval().clamp(*INTERVAL.start(), *INTERVAL.end()),
     })

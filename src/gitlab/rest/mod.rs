@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 
 use crate::domain::endpoint::InstanceUrl;
 use crate::domain::secret::Secret;
-use crate::gitlab::error::{Call, CallError, classify, not_the_api, of_read_error, of_send_error};
+use crate::gitlab::error::{Call, CallError, WaitHeaders, classify, not_the_api, of_read_error, of_send_error};
 use crate::gitlab::upstream::{Outgoing, SendError, Upstream};
 
 /// Longest wait for an answer's head. Rails itself waits up to 30 s for the token service.
@@ -17,6 +17,17 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(35);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(15);
 /// Answers of these endpoints have a few KiB; anything larger is not one of them.
 const BODY_BYTES_MAX: usize = 1024 * 1024;
+
+/// Status of a success that says nothing: there is no body, nor an end of one to wait for.
+const NO_CONTENT: u16 = 204;
+
+/// An answer that was read to its end.
+struct Answer {
+    status: u16,
+    json: bool,
+    waits: WaitHeaders,
+    body: actix_web::web::Bytes,
+}
 
 /// An instance, and the token to speak to it with.
 #[derive(Clone, Copy)]
@@ -37,6 +48,13 @@ impl Session<'_> {
         self.request(call, Method::POST, path, body.into()).await
     }
 
+    /// Sends a DELETE to `path`, whose success has no body.
+    pub(crate) async fn delete(&self, call: Call, path: &str) -> Result<(), CallError> {
+        let answer = self.exchange(call, Method::DELETE, path, actix_web::web::Bytes::new()).await?;
+        // A login page answers 200.
+        if answer.status == NO_CONTENT { Ok(()) } else { Err(self.refused(call, &answer)) }
+    }
+
     async fn request<T: DeserializeOwned>(
         &self,
         call: Call,
@@ -44,22 +62,40 @@ impl Session<'_> {
         path: &str,
         body: actix_web::web::Bytes,
     ) -> Result<T, CallError> {
+        let answer = self.exchange(call, method, path, body).await?;
+        // A login page answers 200 as well: only JSON that has the wanted shape is a success.
+        if (200..300).contains(&answer.status) && answer.json {
+            return serde_json::from_slice(&answer.body).map_err(|_| not_the_api(call));
+        }
+        Err(self.refused(call, &answer))
+    }
+
+    fn refused(&self, call: Call, answer: &Answer) -> CallError {
+        // An error may quote the token that it is about.
+        let body = self.token.struck_from(&answer.body);
+        classify(call, answer.status, &answer.waits, if answer.json { &body } else { b"" })
+    }
+
+    async fn exchange(
+        &self,
+        call: Call,
+        method: Method,
+        path: &str,
+        body: actix_web::web::Bytes,
+    ) -> Result<Answer, CallError> {
         let outgoing = self.outgoing(method, path, body).map_err(|error| of_send_error(call, &error))?;
         let reply = self.upstream.send(&outgoing).await.map_err(|error| of_send_error(call, &error))?;
         let (status, json, waits) = (reply.status, reply.is_json(), reply.waits.clone());
+        if status == NO_CONTENT {
+            return Ok(Answer { status, json, waits, body: actix_web::web::Bytes::new() });
+        }
         let body = match reply.read(BODY_BYTES_MAX, IDLE_TIMEOUT).await {
             Ok(body) => body,
             // What an error says is worth less than its status.
             Err(_) if status >= 300 => actix_web::web::Bytes::new(),
             Err(error) => return Err(of_read_error(call, &error)),
         };
-        // A login page answers 200 as well: only JSON that has the wanted shape is a success.
-        if (200..300).contains(&status) && json {
-            return serde_json::from_slice(&body).map_err(|_| not_the_api(call));
-        }
-        // An error may quote the token that it is about.
-        let body = self.token.struck_from(&body);
-        Err(classify(call, status, &waits, if json { &body } else { b"" }))
+        Ok(Answer { status, json, waits, body })
     }
 
     fn outgoing(&self, method: Method, path: &str, body: actix_web::web::Bytes) -> Result<Outgoing, SendError> {

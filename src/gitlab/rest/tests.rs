@@ -179,3 +179,29 @@ async fn gitlabs_own_word_on_its_limit_is_believed_within_reason() {
         assert_eq!(error.fault.hold, Hold::For(Duration::from_secs(hold)), "{word}");
     }
 }
+
+#[actix::test]
+async fn a_delete_is_done_where_nothing_is_said() {
+    for (answer, expected) in [
+        // As GitLab says it: the connection stays open, and no length is given.
+        ("HTTP/1.1 204 No Content\r\n\r\n", Ok(())),
+        ("HTTP/1.1 204 No Content\r\ncontent-length: 0\r\n\r\n", Ok(())),
+        (
+            "HTTP/1.1 200 OK\r\ncontent-type: text/html\r\ncontent-length: 7\r\n\r\nsign in",
+            Err(Reason::InstanceUnexpected),
+        ),
+        (
+            "HTTP/1.1 401 X\r\ncontent-type: application/json\r\ncontent-length: 38\r\n\r\n{\"error_description\":\"it was revoked\"}",
+            Err(Reason::TokenRevoked),
+        ),
+    ] {
+        let server = RawServer::start().await;
+        let (upstream, token) = (upstream(), Secret::new(TOKEN.to_owned()));
+        let instance = InstanceUrl::parse(&server.root()).unwrap();
+        let session = Session { upstream: &upstream, instance: &instance, token: &token };
+        let deleting = session.delete(Call::Identity, "/api/v4/personal_access_tokens/self");
+        let (result, request) = in_time(join(deleting, server.answer_once(answer.as_bytes()))).await;
+        assert_eq!(result.map_err(|error| error.fault.reason), expected, "{answer}");
+        assert!(request.line.starts_with("DELETE /api/v4/personal_access_tokens/self HTTP/1.1"), "{}", request.line);
+    }
+}

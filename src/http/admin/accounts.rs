@@ -1,18 +1,18 @@
 //! `/admin/v1/accounts`: who is in the pool.
 
 use actix::Addr;
-use actix_web::web::{Data, Path, Payload};
+use actix_web::web::{Data, Path, Payload, Query};
 use actix_web::{HttpRequest, HttpResponse};
 use futures::future::join_all;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use tracing::error;
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use crate::account::api::{Block, Describe, Discover, Renew, Test};
 use crate::account::login::{LoginError, NewAccount};
 use crate::account::registry::{AccountActor, AddAccount, All, Find, RemoveAccount, SETTLE_MAX, Settle};
-use crate::account::view::{AccountView, TestReport};
+use crate::account::view::{AccountView, CredentialKind, Removal, TestReport};
 use crate::domain::endpoint::InstanceUrl;
 use crate::domain::fault::Scope;
 use crate::domain::id::AccountId;
@@ -116,15 +116,33 @@ pub(crate) async fn show(request: HttpRequest, id: Path<String>, door: Data<Door
     }
 }
 
+/// How an account is removed.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct HowToRemove {
+    /// Whether GitLab is to take the token back as well. If it does not, the account is removed all the same, and the
+    /// answer says so.
+    #[serde(default)]
+    revoke: bool,
+}
+
 /// Removes an account: no new requests at once, running ones end, secrets are forgotten.
-#[utoipa::path(delete, path = "/admin/v1/accounts/{id}", params(("id" = String, Path)), responses(
-    (status = 204), (status = 404, body = Problem), (status = 500, body = Problem),
+#[utoipa::path(delete, path = "/admin/v1/accounts/{id}", params(("id" = String, Path), HowToRemove), responses(
+    (status = 200, description = "It is removed, and this became of its token, which was to be revoked", body = Removal),
+    (status = 204, description = "It is removed, and its token stays valid at GitLab"),
+    (status = 400, body = Problem), (status = 404, body = Problem), (status = 500, body = Problem),
 ))]
 pub(crate) async fn remove(request: HttpRequest, id: Path<String>, door: Data<Door>) -> HttpResponse {
     let request_id = request_id(&request, &door);
-    match door.parts.registry.send(RemoveAccount(AccountId::from_text(&id))).await {
-        Ok(Ok(true)) => HttpResponse::NoContent().finish(),
-        Ok(Ok(false)) => Problem::no_account().reply(&request_id),
+    let Ok(Query(HowToRemove { revoke })) = Query::from_query(request.query_string()) else {
+        let problem = Problem::new(400, "bad-request", "The query is not as this route takes it");
+        return problem.because("it takes `revoke=true` or `revoke=false`, and nothing else").reply(&request_id);
+    };
+    match door.parts.registry.send(RemoveAccount { id: AccountId::from_text(&id), revoke }).await {
+        Ok(Ok(Some(removal))) if revoke => HttpResponse::Ok().json(removal),
+        Ok(Ok(Some(_))) => HttpResponse::NoContent().finish(),
+        Ok(Ok(None)) => Problem::no_account().reply(&request_id),
         Ok(Err(problem)) => {
             error!(account.id = %id, "account `{id}` no longer serves, but could not be deleted: {problem}");
             let problem =
@@ -149,7 +167,12 @@ pub(crate) async fn refresh(request: HttpRequest, id: Path<String>, door: Data<D
     };
     match address.send(Renew { than: None }).await {
         Ok(Ok(_)) => {}
-        Ok(Err(block)) => return block_problem(&block).reply(&request_id),
+        Ok(Err(block)) => {
+            return match address.send(Describe).await {
+                Ok(account) => block_problem(&block, account.credential).reply(&request_id),
+                Err(_) => silent(&request, &door),
+            };
+        }
         Err(_) => return silent(&request, &door),
     }
     if address.send(Discover).await.is_err() {
@@ -237,9 +260,11 @@ fn login_problem(refused: &LoginError) -> Problem {
     }
 }
 
-fn block_problem(block: &Block) -> Problem {
+fn block_problem(block: &Block, credential: CredentialKind) -> Problem {
     let status = if block.reason.needs_a_person() { 422 } else { 502 };
     let mut problem = Problem::new(status, "refresh-failed", "The gateway credential could not be renewed");
     problem.reason = Some(reason_word(block.reason));
-    problem.because(format!("{}; tried again by itself at {}", block.reason, block.until)).fix(block.reason.fix())
+    problem
+        .because(format!("{}; tried again by itself at {}", block.reason, block.until))
+        .fix(credential.fix(block.reason))
 }

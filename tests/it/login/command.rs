@@ -17,7 +17,7 @@ async fn machine_of(gitlab: &duopool::simulator::Running) -> (Machine, u16) {
 }
 
 /// GitLab ignores the port of a loopback address, so any that is free will do.
-async fn free_port() -> u16 {
+pub(super) async fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     listener.local_addr().expect("an address").port()
 }

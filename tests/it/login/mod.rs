@@ -4,6 +4,7 @@
 mod browser;
 mod command;
 mod device;
+mod foreign;
 mod kept;
 mod refused;
 

@@ -35,7 +35,9 @@ pub(super) const FLOWS: &[(&str, Run)] = &[
     ("failing refreshes", || refreshes().boxed_local()),
     ("failing checks and mints", || checks().boxed_local()),
     ("failing personal access tokens", || personal_tokens().boxed_local()),
+    ("failing revocations", || revocations().boxed_local()),
     ("sudden deaths in mid-exchange", || deaths().boxed_local()),
+    ("panics", || panics().boxed_local()),
     ("bad settings", || bad_settings().boxed_local()),
     ("a wrong key and a damaged folder", || damaged_folder().boxed_local()),
 ];
@@ -87,7 +89,8 @@ async fn whole_life() -> Searched {
         let count = seen.iter().filter(|secret| secret.kind == kind).count();
         assert!(count >= at_least, "{count} of {kind}");
     }
-    assert_eq!(scene.send(scene.admin("DELETE", &account)).await.status, 204);
+    let removed = scene.send(scene.admin("DELETE", &format!("{account}?revoke=true"))).await;
+    assert_eq!((removed.status, &removed.json()["revoked"]), (200, &json!(true)), "{}", removed.text());
     scene.searched().await
 }
 
@@ -455,6 +458,25 @@ async fn personal_tokens() -> Searched {
     scene.searched().await
 }
 
+/// Accounts that are removed with their tokens, which GitLab does not take back.
+async fn revocations() -> Searched {
+    let mut scene = Scene::new(&["ada", "grace"]).await;
+    let personal = json!({ "base_url": scene.gitlab.url(), "personal_access_token": token_of("grace") });
+    for Fault(name, effect) in QUOTES {
+        let by_login = scene.logged_in("ada").await;
+        // A connection that only broke is tried again, with success.
+        scene.gitlab.handle.change_account("grace", |user| user.token.revoked = false).expect("grace");
+        let added = scene.post("/admin/v1/accounts", &personal).await;
+        let by_token = format!("/admin/v1/accounts/{}", added.json()["id"].as_str().expect("an id"));
+        for (account, call) in [(by_login, Call::Revoke), (by_token, Call::TokenSelf)] {
+            scene.next(effect(), |rule| rule.on(call));
+            let removed = scene.send(scene.admin("DELETE", &format!("{account}?revoke=true"))).await;
+            assert_eq!((removed.status, scene.rules_left()), (200, 0), "{name}: {}", removed.text());
+        }
+    }
+    scene.searched().await
+}
+
 /// The server dies while GitLab exchanges, and what it leaves behind has no secret in it.
 async fn deaths() -> Searched {
     let mut scene = Scene::new(&["ada", "grace"]).await;
@@ -493,6 +515,26 @@ async fn deaths() -> Searched {
             scene.look_around().await;
         }
     }
+    scene.searched().await
+}
+
+/// A server that is given too few files panics where a library cannot go on: with nothing read yet, with all it has at
+/// hand, and in the threads that serve. Nothing in the product is told to.
+async fn panics() -> Searched {
+    let mut scene = Scene::new(&["ada"]).await;
+    scene.logged_in("ada").await;
+    scene.half_logged_in("ada").await;
+    scene.stop("TERM").await;
+    let mut panicked = 0;
+    for files in (6..40).step_by(4) {
+        let limit = format!("ulimit -n {files}");
+        let said = scene.run_briefly_behind(&limit, &["serve", "--listen", "127.0.0.1:0"]).await;
+        // One of the server's own threads, which start when the credentials are in memory.
+        let started = said.contains("thread 'actix-rt|");
+        panicked += usize::from(started && said.contains("panicked at") && said.contains("stack backtrace:"));
+        scene.look("after a panic");
+    }
+    assert!(panicked > 0, "no thread of the server panicked");
     scene.searched().await
 }
 

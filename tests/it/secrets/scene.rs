@@ -119,14 +119,20 @@ impl Scene {
 
     /// Runs a command to its end, or until it serves; then it is told to end.
     pub(super) async fn run_briefly(&mut self, arguments: &[&str]) {
-        let mut command = self.machine.start(arguments);
+        self.run_briefly_behind(":", arguments).await;
+    }
+
+    /// As [`Scene::run_briefly`], behind a line of shell; returns what it complained of.
+    pub(super) async fn run_briefly_behind(&mut self, shell: &str, arguments: &[&str]) -> String {
+        let mut command = self.machine.start_behind(shell, arguments);
         let ended = match command.line_or_end("serves on http://").await {
             Some(_) => command.stop("TERM").await,
             None => command.ended().await,
         };
         let name = arguments.first().copied().unwrap_or_default();
         self.add(Kind::Answer, &format!("what `{name}` printed"), ended.out);
-        self.add(Kind::Log, &format!("what `{name}` complained of"), ended.err);
+        self.add(Kind::Log, &format!("what `{name}` complained of"), ended.err.clone());
+        ended.err
     }
 
     /// Waits for the end of a command that was started.

@@ -132,6 +132,13 @@ impl Machine {
         started
     }
 
+    /// Starts a command that stays behind a line of shell, such as a limit that is set.
+    pub fn start_behind(&self, shell: &str, arguments: &[&str]) -> Started {
+        let mut started = Self::started(self.spawn_behind(shell, arguments));
+        drop(started.input.take());
+        started
+    }
+
     /// Starts a command that stays and can be typed to.
     pub fn start_open(&self, arguments: &[&str]) -> Started {
         Self::started(self.spawn(arguments))

@@ -172,7 +172,7 @@ async fn a_device_waits_for_the_user_and_its_login_can_be_renewed() {
     let (client, scopes) = (server.client(&app), names(&["ai_features"]));
     let grant = client.start_device(&scopes).await.unwrap();
     assert!(matches!(client.poll_device(&grant.device_code, &scopes).await, Ok(DevicePoll::Pending)));
-    server.browse(&grant.verification_uri_complete.unwrap()).await;
+    server.browse(grant.verification_uri_complete.unwrap().expose()).await;
     let answer = client.poll_device(&grant.device_code, &scopes).await.unwrap();
     let DevicePoll::Pair(pair) = answer else { panic!("{answer:?}") };
     // A token that may not read its owner still tells whose it is.

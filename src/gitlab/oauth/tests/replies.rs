@@ -104,9 +104,9 @@ async fn a_device_login_is_begun_with_the_scopes() {
     let grant = grant.unwrap();
     assert_keeps_secrets(&format!("{grant:?}"));
     assert_eq!(grant.device_code, secret("device-visible"));
-    assert_eq!(grant.user_code, "ABCD-EFGH");
+    assert_eq!(grant.user_code, secret("ABCD-EFGH"));
     assert_eq!(grant.verification_uri, "https://git.example.com/oauth/device");
-    assert!(grant.verification_uri_complete.unwrap().ends_with("?user_code=ABCD-EFGH"));
+    assert!(grant.verification_uri_complete.unwrap().expose().ends_with("?user_code=ABCD-EFGH"));
     assert_eq!(grant.expires_at.since(NOW), Duration::from_mins(5));
     assert_eq!(grant.interval, Duration::from_secs(7));
 }
