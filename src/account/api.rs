@@ -121,6 +121,12 @@ impl Snapshot {
         if unproven { Standing::Unproven } else { Standing::Clear }
     }
 
+    /// Returns whether its grant was refused for the first time, and no other one is there yet.
+    pub(crate) fn is_replacing_grant(&self) -> bool {
+        let first = |block: &Block| block.reason == Reason::GrantRefused && block.attempts == 1;
+        self.grant.is_none() && self.block.as_ref().is_some_and(first)
+    }
+
     /// Returns the grant if a request can be sent with it at `now`.
     pub(crate) fn usable_grant(&self, now: Timestamp) -> Option<&Arc<Grant>> {
         self.grant.as_ref().filter(|grant| grant.is_usable(now))

@@ -12,6 +12,7 @@ use crate::account::api::{Desk, Renew};
 use crate::account::lease::{Lease, Waiting};
 use crate::domain::catalogue::Wanted;
 use crate::domain::conversation::Conversation;
+use crate::domain::endpoint::GatewayUrl;
 use crate::domain::fault::Reason;
 use crate::domain::id::{AccountId, Generation};
 use crate::domain::model::{Dialect, ModelName};
@@ -37,8 +38,8 @@ pub(crate) struct Acquire {
     pub(crate) renewed_in_vain: bool,
     /// Accounts that have failed this request.
     pub(crate) tried: Vec<AccountId>,
-    /// Models that a gateway has refused in this request.
-    pub(crate) refused: Vec<ModelName>,
+    /// Models that gateways have refused in this request.
+    pub(crate) refused: Vec<(GatewayUrl, ModelName)>,
 }
 
 impl Acquire {

@@ -9,6 +9,7 @@
 
 use std::time::Duration;
 
+use crate::domain::endpoint::GatewayUrl;
 use crate::domain::fault::{Fault, Hold, Reason, Scope};
 use crate::domain::id::AccountId;
 use crate::domain::model::ModelName;
@@ -34,8 +35,9 @@ pub(crate) const UNKNOWN_WAIT: Duration = Duration::from_secs(2);
 pub(crate) struct Setback {
     /// Whose it was.
     pub(crate) account: AccountId,
-    /// What the account was asked for.
+    /// What the account was asked for, and through which gateway.
     pub(crate) model: ModelName,
+    pub(crate) gateway: GatewayUrl,
     /// What happened.
     pub(crate) fault: Fault,
     /// How to get a newer grant than the one it was sent under, where somebody hands them out.
@@ -56,16 +58,13 @@ pub(crate) enum Next {
 pub(crate) struct Hope {
     /// Who may get one; nobody, once the request has waited often enough.
     pub(crate) renewable: Vec<Renewable>,
-    /// Whether others have only too much to do, so that they are the next best.
-    others_are_busy: bool,
-    is_second_chance: bool,
 }
 
 /// The memory of one request.
 #[derive(Debug, Default)]
 pub(crate) struct Retries {
     tried: Vec<AccountId>,
-    refused: Vec<ModelName>,
+    refused: Vec<(GatewayUrl, ModelName)>,
     /// Accounts whose grant was refused: they get one more chance, with a new one.
     second_chances: Vec<Renewable>,
     /// Accounts that had theirs: a new grant that is refused as well will not get better by a third.
@@ -75,6 +74,8 @@ pub(crate) struct Retries {
     waits: u32,
     /// Whether the last of these waits brought nothing to the attempt that comes next.
     waited_in_vain: bool,
+    /// Who was waited for in vain.
+    in_vain: Vec<AccountId>,
     /// The account that recovers first, of those that failed.
     earliest: Option<(Timestamp, Reason)>,
 }
@@ -90,8 +91,8 @@ impl Retries {
         &self.tried
     }
 
-    /// Returns the models that a gateway has refused in this request.
-    pub(crate) fn refused(&self) -> &[ModelName] {
+    /// Returns the models that gateways have refused in this request.
+    pub(crate) fn refused(&self) -> &[(GatewayUrl, ModelName)] {
         &self.refused
     }
 
@@ -108,11 +109,12 @@ impl Retries {
     /// Takes in that an account is sought for the next attempt.
     pub(crate) fn begin(&mut self) {
         self.waited_in_vain = false;
+        self.in_vain.clear();
     }
 
     /// Takes in a failed attempt; `in_time` says whether there is time for another one.
     pub(crate) fn failed(&mut self, setback: Setback, in_time: bool, now: Timestamp) -> Next {
-        let Setback { account, model, fault, renewable } = setback;
+        let Setback { account, model, gateway, fault, renewable } = setback;
         if reached_the_provider(&fault) {
             self.provider_attempts += 1;
         } else {
@@ -126,7 +128,7 @@ impl Retries {
             return Next::End;
         }
         if fault.reason == Reason::UnsupportedModel {
-            self.refused.push(model);
+            self.refused.push((gateway, model));
             return Next::Again;
         }
         if fault.hold == Hold::UntilMinted && !self.renewed.contains(&account) {
@@ -137,34 +139,41 @@ impl Retries {
         Next::Again
     }
 
-    /// Takes in that the router has nobody; returns the grants to wait for, if that may help.
+    /// Takes in that the router has nobody; returns the grants to wait for, if that may help. After every such wait the
+    /// router is asked once more, since others may have recovered meanwhile.
     pub(crate) fn hope(&mut self, none: &NoAccount) -> Option<Hope> {
-        let mut hope = match none {
-            NoAccount::Blocked { renewable, busy, .. } if !renewable.is_empty() && !self.waited_in_vain => {
-                Hope { renewable: renewable.clone(), others_are_busy: *busy, is_second_chance: false }
-            }
-            NoAccount::Blocked { .. } | NoAccount::Exhausted if !self.second_chances.is_empty() => {
-                let renewable = std::mem::take(&mut self.second_chances);
-                self.tried.retain(|id| renewable.iter().all(|chance| chance.account != *id));
-                Hope { renewable, others_are_busy: false, is_second_chance: true }
-            }
-            _ => return None,
+        let fresh = match none {
+            NoAccount::Blocked { renewable, .. } => self.not_in_vain(renewable),
+            _ => Vec::new(),
         };
+        let others_fail = matches!(none, NoAccount::Blocked { .. } | NoAccount::Exhausted | NoAccount::Busy);
+        let may_wait = self.waits < WAITS_MAX;
+        // Who may not wait any more asks once more nevertheless, for those who have only too much to do.
+        let renewable = if !fresh.is_empty() && (may_wait || !self.waited_in_vain) {
+            fresh
+        } else if others_fail && !self.second_chances.is_empty() {
+            let chances = std::mem::take(&mut self.second_chances);
+            self.tried.retain(|id| chances.iter().all(|chance| chance.account != *id));
+            chances
+        } else {
+            return None;
+        };
+        self.in_vain.extend(renewable.iter().map(|one| one.account.clone()));
         self.waits += 1;
-        if self.waits > WAITS_MAX {
-            hope.renewable.clear();
-        }
-        Some(hope)
+        Some(Hope { renewable: if may_wait { renewable } else { Vec::new() } })
     }
 
-    /// Takes in whether one of those that were waited for got a new grant; returns whether to ask the router again.
-    pub(crate) fn waited(&mut self, hope: &Hope, renewed: bool) -> bool {
-        if hope.is_second_chance {
-            return renewed;
-        }
+    /// Takes in whether one of those that were waited for got a new grant.
+    pub(crate) fn waited(&mut self, renewed: bool) {
         self.waited_in_vain = !renewed;
-        // Without a new grant, somebody who is only busy may still serve.
-        renewed || hope.others_are_busy
+        if renewed {
+            self.in_vain.clear();
+        }
+    }
+
+    /// Returns those that were not waited for in vain.
+    fn not_in_vain(&self, renewable: &[Renewable]) -> Vec<Renewable> {
+        renewable.iter().filter(|one| !self.in_vain.contains(&one.account)).cloned().collect()
     }
 
     fn remember(&mut self, fault: &Fault, now: Timestamp) {

@@ -79,16 +79,11 @@ impl Journey {
                     return Err(ApiError::Internal);
                 }
             };
-            let ask_again = match self.retries.hope(&none) {
-                Some(mut hope) => {
-                    let renewed = self.wait(std::mem::take(&mut hope.renewable)).await;
-                    self.retries.waited(&hope, renewed)
-                }
-                None => false,
-            };
-            if !ask_again {
+            let Some(hope) = self.retries.hope(&none) else {
                 return Err(self.verdict(none, incoming, door.now()));
-            }
+            };
+            let renewed = self.wait(hope.renewable).await;
+            self.retries.waited(renewed);
         }
     }
 
@@ -113,7 +108,7 @@ impl Journey {
         warn_of(incoming, &account, &failed);
         let Failed { error: CallError { fault, .. }, model, gateway, renewable, told } = failed;
         let (is_the_accounts, reason) = (is_the_accounts(&fault), fault.reason);
-        let setback = Setback { account, model: model.clone(), fault, renewable };
+        let setback = Setback { account, model: model.clone(), gateway: gateway.clone(), fault, renewable };
         match self.retries.failed(setback, Instant::now() < self.deadline, door.now()) {
             Next::End if is_the_accounts => return Err(no_account(self.retries.earliest(), door.now())),
             Next::End => return Err(told),

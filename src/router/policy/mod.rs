@@ -19,6 +19,7 @@ pub(crate) use self::obstacles::sooner;
 use crate::account::api::{Snapshot, Standing, Table};
 use crate::account::lease::{Bell, Lease, Terms};
 use crate::domain::catalogue::{Catalogue, Wanted};
+use crate::domain::fault::Reason;
 use crate::domain::model::{Dialect, ModelName, Provider};
 use crate::domain::strategy::Strategy;
 use crate::domain::time::Timestamp;
@@ -142,7 +143,12 @@ fn fitness<'a: 'b, 'b>(
     }
     let standing = account.standing(model, now);
     if let Standing::Blocked { until, reason } = standing {
-        obstacles.blocked(until, reason);
+        // A grant that was refused for the first time is replaced at once, which is worth waiting for.
+        if reason == Reason::GrantRefused && account.is_replacing_grant() {
+            obstacles.without_grant(account, now);
+        } else {
+            obstacles.blocked(until, reason);
+        }
         return Fitness::Unfit;
     }
     if account.usable_grant(now).is_none() {
@@ -174,7 +180,9 @@ fn model_on<'b>(
     }
     let gateway = account.grant.as_ref().map(|grant| &grant.gateway);
     let refused = |name: &ModelName| {
-        ask.refused.contains(name) || gateway.is_some_and(|gateway| table.refused.contains(gateway, name, now))
+        // Another gateway may support what one does not.
+        let just_now = |gateway| ask.refused.iter().any(|(by, model)| by == gateway && model == name);
+        gateway.is_some_and(|gateway| just_now(gateway) || table.refused.contains(gateway, name, now))
     };
     if !refused(wanted) {
         return Some(wanted);

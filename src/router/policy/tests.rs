@@ -136,7 +136,10 @@ fn a_refused_model_is_served_by_the_newest_of_its_family() {
     let table = Table { accounts: vec![account], refused: Arc::new(refused), ..Table::default() };
     let choice = chosen(&table, &ask("claude-sonnet-5-5", MESSAGES), 0).unwrap();
     assert_eq!(choice.model.as_str(), "claude-sonnet-5");
-    let also = Acquire { refused: vec![model("claude-sonnet-5")], ..ask("claude-sonnet-5-5", MESSAGES) };
+    let also = Acquire {
+        refused: vec![(GatewayUrl::cloud(), model("claude-sonnet-5"))],
+        ..ask("claude-sonnet-5-5", MESSAGES)
+    };
     assert_eq!(chosen(&table, &also, 0).unwrap().model.as_str(), "claude-sonnet-4-6");
 }
 
