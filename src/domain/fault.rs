@@ -18,12 +18,17 @@ pub enum Scope {
     Model,
     /// One account: token, seat, needs login.
     Account,
+    /// The root namespace that pays: every account of that instance whose credits come from it. Where an account names
+    /// none, the instance as a whole pays.
+    Namespace,
     /// The model's provider behind one gateway; every account there meets it.
     Provider,
     /// The gateway.
     Gateway,
     /// The GitLab instance: minting and checks only, never takes a valid grant away.
     Instance,
+    /// This machine: no network, no answer from DNS, no file descriptors.
+    Host,
 }
 
 /// How long a fault blocks its scope.

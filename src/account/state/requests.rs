@@ -46,7 +46,10 @@ impl State {
                 publish_if(self.block_model(model, fault, now, rng))
             }
             // Wider than an account, the request's own, or without a hold: says nothing about this account.
-            (Scope::Request | Scope::Provider | Scope::Gateway | Scope::Instance, _)
+            (
+                Scope::Request | Scope::Namespace | Scope::Provider | Scope::Gateway | Scope::Instance | Scope::Host,
+                _,
+            )
             | (Scope::Account | Scope::Model, Hold::None) => Vec::new(),
         }
     }

@@ -165,7 +165,7 @@ impl Journey {
         }
         let curable = fault.curable && Instant::now() < self.deadline;
         let within = self.provider_attempts < PROVIDER_ATTEMPTS_MAX && self.refusals < REFUSALS_MAX;
-        let accounts_own = matches!(fault.scope, Scope::Model | Scope::Account);
+        let accounts_own = matches!(fault.scope, Scope::Model | Scope::Account | Scope::Namespace);
         if accounts_own {
             self.remember(fault.hold, fault.reason, door.now());
         }
