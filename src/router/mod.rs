@@ -115,7 +115,7 @@ impl RouterActor {
                 return Some(waiter);
             }
             match self.lease(&waiter.ask) {
-                Err(NoAccount::Busy) => {
+                Err(NoAccount::Busy | NoAccount::Paused { .. }) => {
                     in_vain.push(waiter.ask.clone());
                     Some(waiter)
                 }
@@ -128,21 +128,27 @@ impl RouterActor {
         self.queue = queue;
     }
 
-    /// Lets a request that found every account busy wait until `until`.
-    fn enqueue(&mut self, ask: Acquire, until: Instant, ctx: &mut Context<Self>) -> Result<Acquired, NoAccount> {
+    /// Lets a request wait until `until` that found every account busy, or all that could serve it held up for a moment.
+    fn enqueue(
+        &mut self,
+        ask: Acquire,
+        until: Instant,
+        because: NoAccount,
+        ctx: &mut Context<Self>,
+    ) -> Result<Acquired, NoAccount> {
         let line = self.line.get_or_insert_with(|| self.bell.line(ctx.address().recipient()));
         let waiting = self.bell.wait(line);
         let (reply, answer) = oneshot::channel();
         match self.queue.join(ask.client, Waiter { ask, reply }) {
             Joined::Yes => {}
             Joined::InPlaceOf(waiter) => waiter.answer(Err(NoAccount::Busy)),
-            Joined::No(_) => return Err(NoAccount::Busy),
+            Joined::No(_) => return Err(because),
         }
         // What became free since the choice rang for nobody.
         self.serve();
         self.look_again(ctx);
         let until = until.min(Instant::now() + self.settings.queue_time);
-        Ok(Acquired::Place(Place { answer, until, waiting }))
+        Ok(Acquired::Place(Place { answer, until, waiting, because }))
     }
 
     fn look_again(&mut self, ctx: &mut Context<Self>) {
@@ -174,7 +180,9 @@ impl Handler<Acquire> for RouterActor {
             self.serve();
         }
         match (self.lease(&ask), ask.patience) {
-            (Err(NoAccount::Busy), Some(until)) => self.enqueue(ask, until, ctx),
+            (Err(because @ (NoAccount::Busy | NoAccount::Paused { .. })), Some(until)) => {
+                self.enqueue(ask, until, because, ctx)
+            }
             (answer, _) => answer.map(Acquired::Lease),
         }
     }

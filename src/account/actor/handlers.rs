@@ -6,7 +6,7 @@ use futures::channel::oneshot;
 use tracing::debug;
 
 use super::{AccountActor, Relogin};
-use crate::account::api::{Block, Describe, Discover, News as RequestNews, Renew, Retire, Test};
+use crate::account::api::{Block, Changes, Describe, Discover, News as RequestNews, Renew, Retire, Test};
 use crate::account::broker::Turn;
 use crate::account::checkup;
 use crate::account::credentials::{Ended, Terms};
@@ -149,13 +149,14 @@ impl Handler<Relogin> for AccountActor {
             return self.overtaken(login, ctx);
         }
         let mut record = self.record.clone();
+        let before = Changes::all_of(&record);
         record.credential = login.credential;
         // Not the next number but the one after: an exchange of the old pair that runs somewhere may take the next, and
         // no two credentials ever have the same.
         record.credential_generation = record.credential_generation.next().next();
         record.exchange_begun_at = None;
         record.username = login.username;
-        login.given.apply(&mut record);
+        login.given.clone().apply(&mut record);
         let saving = self.office.save(record.clone(), login.login);
         // Stored first: a token that only memory knows would be lost with the process.
         let saved = saving.into_actor(self).map(move |result, actor, ctx| {
@@ -164,7 +165,13 @@ impl Handler<Relogin> for AccountActor {
                 Ok(Err(error)) => return Err(error),
                 Err(_) => return Err(StoreError::NoSuchAccount(record.id)),
             }
+            let meanwhile = Changes::all_of(&actor.record);
             actor.record = record;
+            if meanwhile != before {
+                meanwhile.apply(&mut actor.record);
+                login.given.apply(&mut actor.record);
+                actor.store_settings(ctx);
+            }
             actor.logged_in(login.mint, ctx);
             Ok(())
         });

@@ -203,9 +203,13 @@ impl Journey {
     fn verdict(&mut self, none: NoAccount, incoming: &Incoming, now: Timestamp) -> ApiError {
         match (none, self.last.take()) {
             // What the gateway or the provider said is truer than that nobody is left to ask.
-            (NoAccount::Exhausted | NoAccount::Blocked { .. }, Some(last)) if is_upstreams(&last) => last,
+            (NoAccount::Exhausted | NoAccount::Blocked { .. } | NoAccount::Paused { .. }, Some(last))
+                if is_upstreams(&last) =>
+            {
+                last
+            }
             (NoAccount::NoModel, Some(last)) => last,
-            (NoAccount::Blocked { reason, until, .. }, _) => {
+            (NoAccount::Blocked { reason, until, .. } | NoAccount::Paused { reason, until }, _) => {
                 no_account(Some(sooner(self.earliest, (until, reason))), now)
             }
             (NoAccount::Exhausted, _) => no_account(self.earliest, now),
