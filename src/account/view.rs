@@ -65,17 +65,24 @@ impl Source {
     /// Returns who says `reason` about a request to a model or a call to GitLab.
     const fn of(reason: Reason) -> Self {
         match reason {
-            Reason::ProviderThrottled | Reason::ProviderError | Reason::TooLong | Reason::BadRequest => Self::Provider,
+            Reason::ProviderThrottled
+            | Reason::ProviderError
+            | Reason::ProviderRefused
+            | Reason::TooLong
+            | Reason::BadRequest => Self::Provider,
             Reason::GrantRefused
             | Reason::QuotaExhausted
             | Reason::QuotaUnknown
             | Reason::ProxyNotEnabled
             | Reason::GatewayError
+            | Reason::GatewayThrottled
             | Reason::UnsupportedModel => Self::Gateway,
             Reason::StoreFailed
             | Reason::InstanceUnreachable
             | Reason::GatewayUnreachable
             | Reason::GatewayNeedsConsent
+            | Reason::HostOffline
+            | Reason::TlsFailed
             | Reason::LoginNotRenewable
             | Reason::GrantMissing
             | Reason::Timeout

@@ -21,7 +21,7 @@ use crate::domain::model::ModelName;
 use crate::domain::secret::Secret;
 use crate::domain::time::Timestamp;
 use crate::gitlab::direct_access::{Endpoint, Minted};
-use crate::gitlab::error::{Call, CallError, classify};
+use crate::gitlab::error::{Call, CallError, not_the_api};
 use crate::gitlab::gateway::Grant;
 use crate::gitlab::models;
 use crate::gitlab::rest::Session;
@@ -261,7 +261,7 @@ fn settle(permit: Option<Permit>, error: Option<&CallError>) {
 
 /// Minted has sendable headers by construction; a grant that is not is an answer that is not the API's.
 fn unsendable() -> Fault {
-    classify(Call::Mint, 200, b"").fault
+    not_the_api(Call::Mint).fault
 }
 
 /// Turns a stored grant back into one that can be sent.

@@ -2,6 +2,8 @@
 
 mod shared;
 
+pub(crate) use self::shared::ResetAccount;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;

@@ -285,7 +285,9 @@ impl SharedHealth {
             self.hint(&way, now, effects);
         }
         let answered = match fault.scope {
-            Scope::Request | Scope::Model | Scope::Account | Scope::Namespace | Scope::Provider => true,
+            // Its own time was over, and nobody knows what was slow.
+            Scope::Request => fault.reason != Reason::Timeout,
+            Scope::Model | Scope::Account | Scope::Namespace | Scope::Provider => true,
             Scope::Gateway | Scope::Instance | Scope::Host => false,
         };
         if answered {

@@ -61,12 +61,8 @@ pub(crate) enum Verdict {
 impl Verdict {
     /// Returns what a fault says about the instance.
     pub(crate) fn of(fault: &Fault) -> Self {
-        match fault.scope {
-            Scope::Instance => Self::Failed(fault.clone()),
-            // A call that never left this machine says nothing about where it was to go.
-            Scope::Host => Self::Nothing,
-            _ => Self::Answered,
-        }
+        // Who has no network reaches no instance either.
+        if matches!(fault.scope, Scope::Instance | Scope::Host) { Self::Failed(fault.clone()) } else { Self::Answered }
     }
 }
 

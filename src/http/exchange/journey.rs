@@ -173,9 +173,13 @@ impl Journey {
             return Err(if accounts_own { no_account(self.earliest, door.now()) } else { failed.told });
         }
         if fault.reason == Reason::UnsupportedModel {
-            let news = ModelRefused { gateway: failed.gateway, model: failed.model.clone() };
-            // A lost message costs one more refusal on the next request.
-            door.parts.registry.do_send(news);
+            // The gateway's list changes by the month. A provider says the same during an outage: that is believed for
+            // this request alone.
+            if fault.scope == Scope::Request {
+                let news = ModelRefused { gateway: failed.gateway, model: failed.model.clone() };
+                // A lost message costs one more refusal on the next request.
+                door.parts.registry.do_send(news);
+            }
             self.refused.push(failed.model);
         } else {
             if fault.hold == Hold::UntilMinted && !self.renewed.contains(&account) {
@@ -241,6 +245,9 @@ fn is_upstreams(error: &ApiError) -> bool {
             reason,
             Reason::GatewayError
                 | Reason::GatewayUnreachable
+                | Reason::TlsFailed
+                | Reason::HostOffline
+                | Reason::ProviderRefused
                 | Reason::CutShort
                 | Reason::Timeout
                 | Reason::ProviderError
