@@ -109,14 +109,14 @@ pub(crate) async fn count_tokens(upstream: &Upstream, grant: &Grant, model: &Mod
     let passed = Passed::default();
     let sent = gateway::send(upstream, grant, GatewayPath::CountTokens, &passed, body, PROBE_TIMEOUT).await;
     let reply = sent.map_err(|error| of_send_error(Call::Gateway, &error))?;
-    let (status, json) = (reply.status, reply.is_json());
+    let (status, json, waits) = (reply.status, reply.is_json(), reply.waits.clone());
     if status == 200 && json {
         return Ok(());
     }
     let body =
         reply.read(PROBE_BYTES_MAX, PROBE_TIMEOUT).await.map_err(|error| of_read_error(Call::Gateway, &error))?;
     let body = grant.struck_from(&body);
-    Err(classify(Call::Gateway, status, if json { &body } else { b"" }))
+    Err(classify(Call::Gateway, status, &waits, if json { &body } else { b"" }))
 }
 
 #[cfg(test)]

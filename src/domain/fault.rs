@@ -18,12 +18,17 @@ pub enum Scope {
     Model,
     /// One account: token, seat, needs login.
     Account,
+    /// The root namespace that pays: every account of that instance whose credits come from it. Where an account names
+    /// none, the instance as a whole pays.
+    Namespace,
     /// The model's provider behind one gateway; every account there meets it.
     Provider,
     /// The gateway.
     Gateway,
     /// The GitLab instance: minting and checks only, never takes a valid grant away.
     Instance,
+    /// This machine: no network, no answer from DNS, no file descriptors.
+    Host,
 }
 
 /// How long a fault blocks its scope.
@@ -109,10 +114,18 @@ pub enum Reason {
     GatewayError,
     /// The gateway could not be reached.
     GatewayUnreachable,
+    /// The gateway, or the edge before it, limits the rate of calls.
+    GatewayThrottled,
+    /// The provider refuses the gateway's own key, or wants it paid for.
+    ProviderRefused,
     /// The provider limits GitLab's shared rate.
     ProviderThrottled,
     /// The provider is overloaded or failed.
     ProviderError,
+    /// A connection, but no TLS on it that can be trusted.
+    TlsFailed,
+    /// This machine reaches nobody.
+    HostOffline,
     /// No answer in time.
     Timeout,
     /// The answer ended before its end.
@@ -166,6 +179,10 @@ impl Reason {
             Self::ProxyNotEnabled => "GitLab does not open the model proxies to this namespace",
             Self::GatewayError => "the AI gateway failed",
             Self::GatewayUnreachable => "the AI gateway cannot be reached",
+            Self::GatewayThrottled => "the AI gateway limits the rate of calls",
+            Self::ProviderRefused => "the model provider refuses the AI gateway's own key, or wants it paid for",
+            Self::TlsFailed => "no trusted TLS connection can be made",
+            Self::HostOffline => "this machine has no network, no DNS or no file descriptors left",
             Self::ProviderThrottled => "the model provider limits the rate of calls",
             Self::ProviderError => "the model provider is overloaded or failed",
             Self::Timeout => "no answer came in time",
@@ -244,24 +261,21 @@ impl Reason {
             Self::InstanceUnreachable => "check the instance address and the network",
             Self::GatewayNeedsConsent => "if you trust that gateway, add the account with its address as `gateway_url`",
             Self::GatewayUnreachable => "check the gateway address and the network",
+            Self::GatewayThrottled => "lower `max_concurrency` of the accounts if this lasts",
+            Self::ProviderRefused => {
+                "on a self-hosted AI gateway, check the provider's key and its billing; on GitLab's own, waiting is all"
+            }
+            Self::TlsFailed => {
+                "check the address, this machine's clock, and whether a proxy with a certificate of its own stands between"
+            }
+            Self::HostOffline => "check this machine's network and DNS, and its limit of open files",
             Self::QuotaExhausted => "wait for the monthly reset, or ask the group owner for more GitLab Credits",
             Self::QuotaUnknown => "check the user's Duo entitlement if this lasts",
             Self::ProxyNotEnabled => "ask GitLab support to enable the model proxies for the namespace",
             Self::UnsupportedModel => "list the models with `duopool models`",
             Self::TooLong => "shorten the conversation, or choose a model with a larger context",
-            Self::TokenTooNew
-            | Self::RenewalRefused
-            | Self::RenewalUncertain
-            | Self::InstanceThrottled
-            | Self::InstanceError
-            | Self::GrantRefused
-            | Self::GrantMissing
-            | Self::GatewayError
-            | Self::ProviderThrottled
-            | Self::ProviderError
-            | Self::Timeout
-            | Self::CutShort
-            | Self::BadRequest => "",
+            // Waiting is all.
+            _ => "",
         }
     }
 }

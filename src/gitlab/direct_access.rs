@@ -10,7 +10,7 @@ use crate::domain::endpoint::GatewayUrl;
 use crate::domain::fault::{Fault, Hold, Reason, Scope};
 use crate::domain::secret::Secret;
 use crate::domain::time::Timestamp;
-use crate::gitlab::error::{Call, CallError, classify};
+use crate::gitlab::error::{Call, CallError, not_the_api};
 use crate::gitlab::rest::Session;
 
 const AGENTS_PATH: &str = "/api/v4/ai/third_party_agents/direct_access";
@@ -81,7 +81,7 @@ pub(crate) async fn mint(session: Session<'_>, endpoint: Endpoint) -> Result<Min
         Endpoint::Suggestions => (Call::CodeSuggestions, SUGGESTIONS_PATH),
     };
     let reply: DirectAccess = session.post(call, path, "{}".to_owned()).await?;
-    checked(reply, endpoint).ok_or_else(|| classify(call, 200, b""))
+    checked(reply, endpoint).ok_or_else(|| not_the_api(call))
 }
 
 /// Returns the fault of an instance that has no direct access for agents.

@@ -6,7 +6,7 @@
 
 use serde::Deserialize;
 
-use crate::gitlab::error::{Call, CallError, classify};
+use crate::gitlab::error::{Call, CallError, not_the_api};
 use crate::gitlab::rest::Session;
 
 const PATH: &str = "/api/graphql";
@@ -117,5 +117,5 @@ async fn root_namespace(session: Session<'_>) -> Result<String, CallError> {
 
 /// A GraphQL answer without data: the field is missing, or the user may not see it.
 fn nothing() -> CallError {
-    classify(Call::Models, 200, b"")
+    not_the_api(Call::Models)
 }

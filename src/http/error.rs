@@ -1,5 +1,7 @@
 //! Every error that a client can meet, and its status and body in the client's dialect. The only place with statuses.
 
+use std::time::Duration;
+
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use actix_web::{HttpResponse, HttpResponseBuilder};
@@ -44,8 +46,8 @@ pub(crate) enum ApiError {
     EmptyPool,
     /// Every account has its hands full.
     Busy,
-    /// The provider's answer about this request, in its own words.
-    Provider { status: u16, message: String, code: Option<String>, param: Option<String> },
+    /// The provider's answer about this request, in its own words, with the time that it asks for.
+    Provider { status: u16, message: String, code: Option<String>, param: Option<String>, wait: Option<Duration> },
     /// The gateway or the provider failed, whichever account was tried.
     Upstream { reason: Reason },
     /// The server is shutting down.
@@ -68,7 +70,12 @@ impl ApiError {
             Self::NotFound { .. } | Self::MethodNotAllowed { .. } => ErrorClass::NotFound,
             Self::TooLarge { .. } | Self::HeaderTooLarge { .. } => ErrorClass::TooLarge,
             Self::SlowBody => ErrorClass::Timeout,
-            Self::NoAccount { reason, .. } | Self::Upstream { reason } => class_of(*reason),
+            // Whatever keeps all of them from serving, it passes: never a 500 or 504, which say that something was tried.
+            Self::NoAccount { reason, .. } => match class_of(*reason) {
+                class @ (ErrorClass::RateLimit | ErrorClass::Billing) => class,
+                _ => ErrorClass::Overloaded,
+            },
+            Self::Upstream { reason } => class_of(*reason),
             Self::EmptyPool | Self::Stopping => ErrorClass::Overloaded,
             Self::Busy => ErrorClass::RateLimit,
             Self::Provider { status, .. } => class_of_status(*status),
@@ -83,7 +90,9 @@ impl ApiError {
             Self::HeaderTooLarge { .. } => 431,
             Self::MethodNotAllowed { .. } => 405,
             Self::SlowBody => 408,
-            Self::Upstream { reason: Reason::GatewayError | Reason::GatewayUnreachable | Reason::CutShort } => 502,
+            Self::Upstream {
+                reason: Reason::GatewayError | Reason::GatewayUnreachable | Reason::TlsFailed | Reason::CutShort,
+            } => 502,
             // Not our key, and not our place to ask for another: a 401 means the client's own key and nothing else.
             Self::Provider { status: 401 | 403, .. } => 503,
             Self::Provider { status, .. } if (400..500).contains(status) => *status,
@@ -162,6 +171,9 @@ impl ApiError {
     fn retry_after_s(&self, now: Timestamp) -> Option<u64> {
         match self {
             Self::NoAccount { until, .. } => Some(until.since(now).as_secs().clamp(1, RETRY_AFTER_MAX_S)),
+            Self::Provider { wait: Some(wait), .. } => {
+                Some(wait.as_millis().div_ceil(1_000).try_into().unwrap_or(u64::MAX).clamp(1, RETRY_AFTER_MAX_S))
+            }
             Self::Busy | Self::Stopping => Some(1),
             _ => None,
         }
@@ -195,11 +207,13 @@ impl ApiError {
 fn class_of(reason: Reason) -> ErrorClass {
     match reason {
         Reason::QuotaExhausted => ErrorClass::Billing,
-        Reason::ProviderThrottled => ErrorClass::RateLimit,
+        Reason::ProviderThrottled | Reason::GatewayThrottled => ErrorClass::RateLimit,
         Reason::TooLong | Reason::BadRequest => ErrorClass::InvalidRequest,
         Reason::UnsupportedModel => ErrorClass::NotFound,
         Reason::Timeout => ErrorClass::Timeout,
-        Reason::GatewayError | Reason::GatewayUnreachable | Reason::CutShort => ErrorClass::Internal,
+        Reason::GatewayError | Reason::GatewayUnreachable | Reason::TlsFailed | Reason::CutShort => {
+            ErrorClass::Internal
+        }
         Reason::TokenInvalid
         | Reason::TokenExpired
         | Reason::TokenRevoked
@@ -229,6 +243,8 @@ fn class_of(reason: Reason) -> ErrorClass {
         | Reason::GrantMissing
         | Reason::QuotaUnknown
         | Reason::ProxyNotEnabled
+        | Reason::ProviderRefused
+        | Reason::HostOffline
         | Reason::ProviderError => ErrorClass::Overloaded,
     }
 }
@@ -243,5 +259,51 @@ fn class_of_status(status: u16) -> ErrorClass {
         429 => ErrorClass::RateLimit,
         400..=499 => ErrorClass::InvalidRequest,
         _ => ErrorClass::Internal,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+
+    /// The cases of the one error table, of which only the reasons count here.
+    #[derive(Deserialize)]
+    struct Cases {
+        case: Vec<Case>,
+    }
+
+    #[derive(Deserialize)]
+    struct Case {
+        reason: Reason,
+    }
+
+    #[test]
+    fn whatever_the_pool_meets_no_client_is_told_that_its_key_is_at_fault() {
+        let cases: Cases = toml::from_str(include_str!("../../tests/fixtures/error_rows.toml")).unwrap();
+        for reason in cases.case.into_iter().map(|case| case.reason) {
+            for dialect in [Dialect::Messages, Dialect::ChatCompletions, Dialect::Responses] {
+                let status = |error: ApiError| error.status(dialect).as_u16();
+                let none = status(ApiError::NoAccount { reason, until: Timestamp::default() });
+                assert!(matches!(none, 402 | 429 | 503), "{reason:?}: {none}");
+                let upstream = status(ApiError::Upstream { reason });
+                assert!(!matches!(upstream, 401 | 403), "{reason:?}: {upstream}");
+            }
+        }
+        for status in 400..600 {
+            let (code, param, wait) = (None, None, None);
+            let error = ApiError::Provider { status, message: String::new(), code, param, wait };
+            assert!(!matches!(error.status(Dialect::Messages).as_u16(), 401 | 403), "{status}");
+        }
+    }
+
+    #[test]
+    fn a_providers_wait_is_told_in_whole_seconds_and_never_cut() {
+        for (millis, seconds) in [(1, 1), (1_000, 1), (1_001, 2), (30_000, 30)] {
+            let (message, wait) = (String::new(), Some(Duration::from_millis(millis)));
+            let error = ApiError::Provider { status: 429, message, code: None, param: None, wait };
+            assert_eq!(error.retry_after_s(Timestamp::default()), Some(seconds), "{millis}");
+        }
     }
 }

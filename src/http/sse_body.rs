@@ -16,13 +16,12 @@ use tracing::debug;
 use crate::account::lease::Lease;
 use crate::domain::id::RequestId;
 use crate::domain::model::Dialect;
-use crate::gitlab::error::{Call, CallError, classify, of_read_error};
+use crate::gitlab::error::{Call, CallError, of_read_error};
 use crate::gitlab::upstream::{ByteStream, ReadError};
 use crate::http::door::Door;
 use crate::http::drain::Open;
 use crate::http::error::ApiError;
-use crate::http::exchange::status_of;
-use crate::protocol::error::{UpstreamMessage, read};
+use crate::http::exchange::{of_answer_error, of_deadline, of_event, told_of};
 use crate::protocol::translate::{End, Flow, Pipe};
 
 /// How often deadlines are looked at. One coarse timer per stream, since each is measured in seconds.
@@ -120,8 +119,8 @@ impl SseBody {
                 self.settle_if_finished();
                 Some(out).filter(|bytes| !bytes.is_empty()).map(Bytes::from)
             }
-            Err(_) => {
-                let tail = self.fail(of_read_error(Call::Gateway, &ReadError::CutShort));
+            Err(error) => {
+                let tail = self.fail(of_answer_error(&error));
                 out.extend_from_slice(&tail);
                 Some(out.into())
             }
@@ -136,9 +135,8 @@ impl SseBody {
             None => text.to_vec(),
         };
         let (data, piece) = (strike(data), strike(piece));
-        let said = read(&data);
-        let status = said.as_ref().map_or(500, |said| status_of(said.class()));
-        let error = classify(Call::Gateway, status, &data);
+        let (error, said) = of_event(&data);
+        let told = told_of(&error, said, self.lease.as_ref().map_or("", |lease| lease.model().as_str()));
         if let Some(lease) = self.lease.take() {
             debug!(request.id = %self.request, "the answer to `{}` ended in an error: {error}", self.request);
             lease.failed(error.fault.clone());
@@ -146,13 +144,6 @@ impl SseBody {
         if matches!(self.pipe, Pipe::PassThrough(_)) {
             return piece.into();
         }
-        let overflows = said.as_ref().is_some_and(UpstreamMessage::is_context_overflow);
-        let message = said.map_or_else(|| error.fault.reason.to_string(), |said| said.message);
-        let told = if overflows {
-            ApiError::TooLong { message }
-        } else {
-            ApiError::Provider { status, message, code: None, param: None }
-        };
         out.extend_from_slice(&self.last_words(&told));
         out.into()
     }
@@ -210,7 +201,10 @@ impl SseBody {
             self.lease = None;
             return Some(self.last_words(&ApiError::Stopping));
         }
-        if now >= self.deadline || now.duration_since(self.heard_at) >= settings.idle_timeout {
+        if now >= self.deadline {
+            return Some(self.fail(of_deadline()));
+        }
+        if now.duration_since(self.heard_at) >= settings.idle_timeout {
             return Some(self.fail(of_read_error(Call::Gateway, &ReadError::Stalled)));
         }
         if now.duration_since(self.spoke_at) >= settings.heartbeat && self.pipe.at_event_boundary() {

@@ -69,16 +69,18 @@ pub(crate) struct Place {
     pub(super) answer: oneshot::Receiver<Result<Lease, NoAccount>>,
     pub(super) until: Instant,
     pub(super) waiting: Waiting,
+    /// Why it waits.
+    pub(super) because: NoAccount,
 }
 
 impl Place {
-    /// Waits for a lease; refused as busy when the time is up.
+    /// Waits for a lease; refused for what it waited for when the time is up.
     pub(crate) async fn wait(self) -> Result<Lease, NoAccount> {
-        let Self { answer, until, waiting } = self;
+        let Self { answer, until, waiting, because } = self;
         let answered = timeout_at(until, answer).await;
         drop(waiting);
         // A router that is gone answers nobody.
-        answered.ok().and_then(Result::ok).unwrap_or(Err(NoAccount::Busy))
+        answered.ok().and_then(Result::ok).unwrap_or(Err(because))
     }
 }
 
@@ -127,6 +129,14 @@ pub(crate) enum NoAccount {
         renewable: Vec<Renewable>,
         /// Whether there are others that have too much to do, worth waiting for if these do not get one.
         busy: bool,
+    },
+    /// Every account that could shares a block that ends within seconds, worth waiting for.
+    #[error("no account can serve for a moment: {reason}")]
+    Paused {
+        /// What keeps the one that recovers first.
+        reason: Reason,
+        /// When it recovers.
+        until: Timestamp,
     },
     /// Every account that could has as many requests in flight as it may.
     #[error("every account is busy")]

@@ -146,7 +146,10 @@ impl Retries {
             NoAccount::Blocked { renewable, .. } => self.not_in_vain(renewable),
             _ => Vec::new(),
         };
-        let others_fail = matches!(none, NoAccount::Blocked { .. } | NoAccount::Exhausted | NoAccount::Busy);
+        let others_fail = matches!(
+            none,
+            NoAccount::Blocked { .. } | NoAccount::Paused { .. } | NoAccount::Exhausted | NoAccount::Busy
+        );
         let may_wait = self.waits < WAITS_MAX;
         // Who may not wait any more asks once more nevertheless, for those who have only too much to do.
         let renewable = if !fresh.is_empty() && (may_wait || !self.waited_in_vain) {
@@ -188,7 +191,7 @@ impl Retries {
 
 /// Returns whether it is the account that is at fault, so that the client is told when the pool has one again.
 pub(crate) fn is_the_accounts(fault: &Fault) -> bool {
-    matches!(fault.scope, Scope::Model | Scope::Account)
+    matches!(fault.scope, Scope::Model | Scope::Account | Scope::Namespace)
 }
 
 /// Returns whether a model may have worked on the attempt, so that it may be billed.

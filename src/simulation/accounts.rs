@@ -6,16 +6,19 @@ use std::time::Duration;
 use futures::future::LocalBoxFuture;
 use rand::RngExt;
 
+use super::plan::Mood;
 use super::truth::{Trouble, gateway_url, instance_url};
-use super::world::{Happening, Inbox, World};
+use super::world::{Happening, Office, World};
 use crate::account::api::{Block, Desk, News, Owner, Renew, Snapshot};
 use crate::account::credentials::{Credentials, Ended, Terms};
 use crate::account::lease::Gauge;
+use crate::account::shared_health::{self, Epoch, Shared, Way};
 use crate::account::state::{Effect, Event, Memory, State};
 use crate::account::turns::Verdict;
 use crate::domain::endpoint::GatewayUrl;
 use crate::domain::fault::Fault;
 use crate::domain::id::{AccountId, Generation};
+use crate::domain::model::ModelName;
 use crate::domain::oauth::{OAuthApp, OAuthPair};
 use crate::domain::secret::Secret;
 use crate::domain::time::Timestamp;
@@ -44,6 +47,9 @@ pub(super) struct Account {
     pub(super) mints: Vec<Timestamp>,
 }
 
+/// How often at least an account looks at the clock once everything is mended.
+const RECOVERY_TICK: Duration = Duration::from_secs(30);
+
 /// What an operator sets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Settings {
@@ -64,11 +70,13 @@ pub(super) enum Errand {
 }
 
 /// The end of a call to GitLab, made with the login of this generation.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum CallEnd {
     Mint(Generation),
     Exchange(Generation),
     Listing(Generation),
+    /// Of a question about credit, under this grant, chosen by this state of what accounts share.
+    Credit(Generation, ModelName, Epoch),
 }
 
 /// A call that is under way.
@@ -84,12 +92,20 @@ pub(super) struct Calling {
 struct Post {
     account: AccountId,
     life: u64,
-    inbox: Inbox,
+    office: Arc<Office>,
 }
 
 impl Owner for Post {
     fn tell(&self, news: News) {
-        self.inbox.lock().unwrap().push((self.account.clone(), self.life, news));
+        self.office.news.lock().unwrap().push((self.account.clone(), self.life, news));
+    }
+
+    fn tell_others(&self, news: shared_health::Event) {
+        self.office.shared_news.lock().unwrap().push(news);
+    }
+
+    fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.office.shared.lock().unwrap())
     }
 
     fn renew(&self, _: Renew) -> LocalBoxFuture<'static, Option<Result<Generation, Block>>> {
@@ -127,10 +143,14 @@ impl World {
 
     fn draw_settings(&mut self) -> Settings {
         let rng = &mut self.rng;
+        let weight = rng.random_range(1..=4);
+        if self.plan.mood == Mood::Calm {
+            return Settings { pool: "default", priority: 0, weight, max_concurrency: 1_000, enabled: true };
+        }
         Settings {
             pool: if rng.random_bool(0.8) { "default" } else { "team" },
             priority: i32::from(rng.random_bool(0.2)),
-            weight: rng.random_range(1..=4),
+            weight,
             max_concurrency: if rng.random_bool(0.5) { 16 } else { rng.random_range(1..=3) },
             enabled: true,
         }
@@ -142,7 +162,7 @@ impl World {
         let (serial, grant, memory) = stored.clone();
         let state = State::new(credentials, (serial, grant), memory, self.now, &mut self.rng);
         let life = self.number();
-        let desk = Desk(Arc::new(Post { account: id.clone(), life, inbox: Arc::clone(&self.inbox) }));
+        let desk = Desk(Arc::new(Post { account: id.clone(), life, office: Arc::clone(&self.office) }));
         self.say(|| format!("account {id} of user {user} starts: {settings:?}"));
         let waiting = Vec::new();
         let account = Account {
@@ -171,6 +191,7 @@ impl World {
         let (state, settings) = (&account.state, &account.settings);
         let snapshot = Snapshot {
             id: id.clone(),
+            group: self.truth.group_of(account.user),
             pool: settings.pool.into(),
             priority: settings.priority,
             weight: settings.weight,
@@ -197,7 +218,8 @@ impl World {
         if account.settings.enabled {
             self.errands.push_back(Errand::Event(id.clone(), Event::Tick));
         }
-        let wait = self.plan.tick.mul_f64(self.rng.random_range(0.8..1.2));
+        let tick = if self.healed { self.plan.tick.max(RECOVERY_TICK) } else { self.plan.tick };
+        let wait = tick.mul_f64(self.rng.random_range(0.8..1.2));
         self.after(wait, Happening::Tick { account: id.clone(), life });
     }
 
@@ -225,7 +247,12 @@ impl World {
                 None => self.after(Duration::ZERO, Happening::Answered { asker, renewed: false }),
             },
             Errand::Returned(id, instance, verdict) => {
+                let before = self.hosts[instance].pause().cloned();
                 let leaving = self.hosts[instance].ended(&id, &verdict, self.now, &mut self.rng);
+                let pause = self.hosts[instance].pause().cloned();
+                if pause != before {
+                    self.learn(shared_health::Event::Paused(instance_url(instance), pause));
+                }
                 for (id, block) in leaving {
                     self.errands.push_back(Errand::Event(id, Event::NoTurn(block)));
                 }
@@ -235,9 +262,10 @@ impl World {
 
     /// Lets an event happen to an account; returns whether it makes a call.
     fn step(&mut self, id: &AccountId, event: Event) -> bool {
+        let tells = self.tells();
         let Some(account) = self.accounts.get_mut(id) else { return false };
         let quiet = matches!(event, Event::Tick);
-        let told = format!("account {id}: {event:?}");
+        let told = tells.then(|| format!("account {id}: {event:?}")).unwrap_or_default();
         let well = match &event {
             Event::Succeeded(model) => Some(model.clone()),
             _ => None,
@@ -284,6 +312,12 @@ impl World {
             Effect::Discover => {
                 let wait = self.moment(50, 1_000);
                 return self.call(id, wait, CallEnd::Listing(by));
+            }
+            Effect::AskCredit(model) => {
+                let Some(grant) = account.state.grant() else { return false };
+                let under = grant.generation;
+                let wait = self.moment(50, 800);
+                self.call(id, wait, CallEnd::Credit(under, model, self.table.shared.epoch()));
             }
             Effect::Publish => self.show(id),
             Effect::Remember => account.stored.2 = account.state.memory(),
@@ -339,7 +373,11 @@ impl World {
         if boot != self.boots {
             return;
         }
+        if let CallEnd::Credit(under, model, epoch) = end {
+            return self.credit_asked(id, life, under, model, epoch);
+        }
         let refusal = match end {
+            CallEnd::Credit(..) => None,
             CallEnd::Mint(_) => self.truth.mint_refusal(user),
             CallEnd::Exchange(_) => self.truth.gitlab_refusal(user, Call::Refresh),
             CallEnd::Listing(_) => self.truth.gitlab_refusal(user, Call::Models),
@@ -352,7 +390,7 @@ impl World {
             return;
         }
         if fault.is_some() {
-            self.evidence.of_gitlab(id, self.now);
+            self.evidence.of_gitlab(instance);
         }
         let event = self.end_of(id, &end, fault);
         if let Some(event) = event {
@@ -360,11 +398,28 @@ impl World {
         }
     }
 
+    /// The gateway counts tokens, which costs nothing, and so tells whether there is credit.
+    fn credit_asked(&mut self, id: &AccountId, life: u64, under: Generation, model: ModelName, epoch: Epoch) {
+        let Some(account) = self.accounts.get(id).filter(|account| account.life == life) else { return };
+        let user = account.user;
+        let refusal = self.truth.at_gateway(user, under.number(), &model);
+        if let Some(refusal) = &refusal {
+            self.evidence.of_request(refusal.cause, id, &model, self.now);
+        } else {
+            let gateway = gateway_url(self.truth.gateway_of(user));
+            let way =
+                Way { account: id.clone(), group: self.truth.group_of(user), gateway, model: model.clone(), epoch };
+            self.learn(shared_health::Event::Succeeded(way));
+        }
+        let answer = refusal.map_or(Ok(()), |refusal| Err(refusal.fault));
+        self.errands.push_back(Errand::Event(id.clone(), Event::CreditAsked(under, model, answer)));
+    }
+
     /// Returns what the end of a call means to its account, if that is still there.
     fn end_of(&mut self, id: &AccountId, end: &CallEnd, fault: Option<Fault>) -> Option<Event> {
         let account = self.accounts.get_mut(id)?;
         let gateway = gateway_url(self.truth.gateway_of(account.user));
-        Some(match (*end, fault) {
+        Some(match (end.clone(), fault) {
             (CallEnd::Mint(by), fault) if by == account.state.credentials().generation() => {
                 account.minting = false;
                 match fault {
@@ -372,12 +427,12 @@ impl World {
                     None => Event::Minted(by, account.keep(gateway, self.now)),
                 }
             }
-            (CallEnd::Mint(_), _) => return None,
+            (CallEnd::Mint(_) | CallEnd::Credit(..), _) => return None,
             (CallEnd::Exchange(by), Some(fault)) => Event::Exchanged(by, Ended::Refused(fault)),
             (CallEnd::Exchange(by), None) => {
                 let user = account.user;
                 if self.truth.has(|trouble| *trouble == Trouble::Token { user }) {
-                    self.evidence.of_gitlab(id, self.now);
+                    self.evidence.of_gitlab(self.truth.users[user].instance);
                     return Some(Event::Exchanged(by, Ended::InvalidGrant));
                 }
                 account.terms = terms(true, by.next(), self.now);

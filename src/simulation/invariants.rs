@@ -1,14 +1,18 @@
 //! What must be true after every step, and at the end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::accounts::Account;
+use super::judge::{grant, is_blocked, is_unproven};
+use super::plan::Mood;
 use super::requests::{Phase, Request};
-use super::truth::{Cause, MODELS, Truth};
+use super::truth::{Cause, MODELS, Truth, gateway_url};
 use super::world::World;
-use crate::account::api::{Block, Snapshot, Standing, Table};
+use crate::account::api::{Block, Snapshot, Table};
 use crate::account::lease::Lease;
+use crate::account::shared_health::Site;
+use crate::domain::endpoint::GatewayUrl;
 use crate::domain::fault::Reason;
 use crate::domain::id::AccountId;
 use crate::domain::model::{Dialect, ModelName};
@@ -30,7 +34,10 @@ const SLACK: Duration = Duration::from_secs(1);
 #[derive(Default)]
 pub(super) struct Evidence {
     requests: BTreeMap<(AccountId, Cause, Option<ModelName>), Timestamp>,
-    gitlab: BTreeMap<AccountId, Timestamp>,
+    /// Instances that failed some call.
+    gitlab: BTreeSet<usize>,
+    /// Faults that speak against more than one account, the latest ones.
+    wide: Vec<(Timestamp, Cause, AccountId, ModelName)>,
 }
 
 /// Where a conversation went, and who could have had it, with their weights.
@@ -38,12 +45,14 @@ pub(super) type Home = (AccountId, BTreeMap<AccountId, u32>);
 
 impl Evidence {
     pub(super) fn of_request(&mut self, cause: Cause, account: &AccountId, model: &ModelName, now: Timestamp) {
+        self.wide.retain(|(at, ..)| now.since(*at) < Duration::from_mins(20));
+        self.wide.push((now, cause, account.clone(), model.clone()));
         let model = (cause == Cause::Model).then(|| model.clone());
         self.requests.insert((account.clone(), cause, model), now);
     }
 
-    pub(super) fn of_gitlab(&mut self, account: &AccountId, now: Timestamp) {
-        self.gitlab.insert(account.clone(), now);
+    pub(super) fn of_gitlab(&mut self, instance: usize) {
+        self.gitlab.insert(instance);
     }
 
     fn at(&self, account: &AccountId, cause: Cause, model: Option<&ModelName>) -> Option<Timestamp> {
@@ -57,12 +66,48 @@ impl Evidence {
             Reason::GrantRefused => self.at(account, Cause::Grant, None).is_some_and(covers),
             Reason::NotEntitled => self.at(account, Cause::Account, None).is_some_and(covers),
             Reason::QuotaExhausted => {
-                let of = |((id, cause, _), at): (&(AccountId, Cause, Option<ModelName>), &Timestamp)| {
-                    id == account && *cause == Cause::Model && covers(*at)
+                // The second model may have failed just before the block of the first would have ended.
+                let of = |((id, cause, _), _): &(&(AccountId, Cause, Option<ModelName>), &Timestamp)| {
+                    id == account && *cause == Cause::Model
                 };
-                self.requests.iter().filter(|entry| of(*entry)).count() >= 2
+                let mut times: Vec<_> = self.requests.iter().filter(of).map(|(_, at)| *at).collect();
+                times.sort_unstable();
+                let both = |last: &[Timestamp]| last[1].since(last[0]) <= longest(block.reason);
+                times.windows(2).next_back().is_some_and(|last| both(last) && covers(last[1]))
             }
             _ => false,
+        }
+    }
+
+    /// Returns whether something that accounts share may be blocked, by what was met after `since`: a provider and a
+    /// namespace by any fault of theirs; a gateway and this machine by those of two accounts, or by three in a row.
+    fn allows_of_site(&self, site: &Site, since: Timestamp, truth: &Truth) -> bool {
+        let at = |id: &AccountId| truth.user_of(id).map(|user| (truth.gateway_of(user), truth.group_of(user)));
+        let met: Vec<_> = self
+            .wide
+            .iter()
+            .filter(|fault| {
+                let (when, cause, id, model) = fault;
+                let Some((gateway, group)) = at(id) else { return false };
+                let of_gateway = |of: &GatewayUrl| gateway_url(gateway) == *of;
+                let fits = match site {
+                    Site::Host => *cause == Cause::Host,
+                    // That no head came in time may be the gateway's fault.
+                    Site::Gateway(of) => matches!(cause, Cause::Gateway | Cause::Silence) && of_gateway(of),
+                    Site::Provider(of, name) => *cause == Cause::Provider && of_gateway(of) && name == model,
+                    Site::Namespace(of) => *cause == Cause::Namespace && group == *of,
+                    Site::Instance(_) => false,
+                };
+                // The first of a row may have been met up to two minutes before the one that opened the block.
+                fits && *when + Duration::from_mins(2) >= since
+            })
+            .collect();
+        let latest = met.iter().any(|(when, ..)| *when >= since);
+        let accounts: BTreeSet<_> = met.iter().map(|(_, _, id, _)| id).collect();
+        match site {
+            Site::Instance(_) => true,
+            Site::Host | Site::Gateway(_) => latest && (accounts.len() >= 2 || met.len() >= 3),
+            Site::Provider(..) | Site::Namespace(_) => latest,
         }
     }
 
@@ -78,7 +123,6 @@ impl Evidence {
 fn longest(reason: Reason) -> Duration {
     match reason {
         Reason::QuotaExhausted => Duration::from_mins(72),
-        Reason::InstanceThrottled => Duration::from_mins(5),
         Reason::RenewalRefused | Reason::RenewalUncertain => Duration::from_mins(36),
         Reason::LoginEnded | Reason::RenewalInterrupted => Duration::from_hours(8),
         reason if reason.needs_a_person() => Duration::from_mins(18),
@@ -95,6 +139,9 @@ impl World {
             if let Some(what) = self.wrong_block(account) {
                 self.broken(|| format!("account {id}: {what}"));
             }
+        }
+        if let Some(what) = self.wrong_shared_block() {
+            self.broken(|| what);
         }
         let far = |block: &&Block| block.until > self.now + longest(block.reason);
         let pause = self.hosts.iter().filter_map(|turns| turns.pause()).find(far).cloned();
@@ -118,14 +165,32 @@ impl World {
         if let Some((model, block)) = models.find(|(model, block)| !self.evidence.allows_of_model(id, model, block)) {
             return Some(format!("blocked for {model} without a fault there: {block:?}"));
         }
-        let met = self.evidence.gitlab.contains_key(id)
-            || self.hosts[self.truth.users[account.user].instance].pause().is_some();
+        let met = self.evidence.gitlab.contains(&self.truth.users[account.user].instance);
         match state.trouble() {
             Some(trouble) if !met && trouble.reason != Reason::InstanceThrottled => {
                 Some(format!("cannot mint without a fault of GitLab's: {trouble:?}"))
             }
             _ => None,
         }
+    }
+
+    /// Looks at what accounts share: each block has met faults of just that, and ends soon.
+    fn wrong_shared_block(&self) -> Option<String> {
+        for (site, block) in self.table.shared.blocked(self.now) {
+            let most = match site {
+                Site::Provider(..) => Duration::from_secs(30),
+                Site::Host | Site::Gateway(_) => Duration::from_mins(1),
+                Site::Namespace(_) => Duration::from_mins(18),
+                Site::Instance(_) => longest(block.reason),
+            };
+            if block.until > self.now + most {
+                return Some(format!("{site} is blocked for too long: {block:?}"));
+            }
+            if !self.evidence.allows_of_site(&site, block.until - most - SLACK, &self.truth) {
+                return Some(format!("{site} is blocked without its fault: {block:?}"));
+            }
+        }
+        None
     }
 
     fn check_slots(&mut self) {
@@ -171,17 +236,21 @@ impl World {
     /// Looks at a choice with the table in hand; returns whether it is a probe.
     pub(super) fn check_chosen(&mut self, request: &Request, lease: &Lease) -> bool {
         let (account, now) = (lease.account(), self.now);
-        let standing = account.standing(lease.model(), now);
-        let is_probe = standing == Standing::Unproven;
+        let is_probe = is_unproven(account, lease.model(), now);
+        let shared = self.shared_blocks(account, lease.model(), now);
+        let is_certain = |(site, _): &(Site, Block)| matches!(site, Site::Namespace(_));
+        let is_shut = shared.iter().any(is_certain) || (!shared.is_empty() && request.retries.tried().is_empty());
         let of_pool = request.pools.is_empty() || request.pools.iter().any(|pool| **pool == *account.pool);
         let is_there = self.table.accounts.iter().any(|one| one.id == account.id);
         let is_bad = !is_there
             || !account.enabled
             || !of_pool
             || request.retries.tried().contains(&account.id)
-            || account.usable_grant(now).is_none()
-            || matches!(standing, Standing::Blocked { .. })
+            || grant(account, now).is_none()
+            || is_blocked(account, lease.model(), now)
+            || is_shut
             || account.gauge.in_flight() > account.max_concurrency;
+        *self.served.entry(account.id.clone()).or_default() += 1;
         if is_bad {
             self.broken(|| format!("request {} was given {account:?} for {}", request.id, lease.model()));
         }
@@ -234,17 +303,18 @@ impl World {
     fn could_be_chosen(&self, request: &Request, one: &Snapshot) -> bool {
         let Some(user) = self.accounts.get(&one.id).map(|account| account.user) else { return false };
         let model = Truth::model_for(&request.wanted, self.truth.gateway_of(user), &self.catalogue);
-        let Some(model) = model.filter(|_| request.retries.refused().is_empty() && self.refused.is_empty()) else {
+        let is_plain = request.retries.refused().is_empty() && self.refused.is_empty() && self.table.shared.is_empty();
+        let Some(model) = model.filter(|_| is_plain) else {
             return false;
         };
-        let standing = one.standing(&model, self.now);
         let of_pool = request.pools.is_empty() || request.pools.iter().any(|pool| **pool == *one.pool);
         one.enabled
             && of_pool
             && !request.retries.tried().contains(&one.id)
-            && one.usable_grant(self.now).is_some()
+            && grant(one, self.now).is_some()
             && one.gauge.in_flight() < one.max_concurrency
-            && (standing == Standing::Clear || (standing == Standing::Unproven && !one.gauge.is_probing()))
+            && !is_blocked(one, &model, self.now)
+            && !(is_unproven(one, &model, self.now) && one.gauge.is_probing())
     }
 
     /// A request gives up though its last fault was nobody's own.
@@ -276,6 +346,7 @@ impl World {
             self.broken(|| format!("request {id} never ends"));
         }
         self.check_slots_are_free();
+        self.check_shares();
         let rules = Rules { catalogue: &self.catalogue, family_fallback: true, strategy: self.plan.strategy };
         let mut out = Vec::new();
         for snapshot in self.table.accounts.iter().filter(|snapshot| snapshot.enabled) {
@@ -305,6 +376,30 @@ impl World {
         }
         if let Some(what) = out.pop() {
             self.broken(|| what);
+        }
+    }
+}
+
+impl World {
+    /// In calm weather shares follow weights, within 5 %; where chance decides, within what chance allows beside that.
+    fn check_shares(&mut self) {
+        if self.plan.mood != Mood::Calm || self.plan.strategy == Strategy::FillFirst {
+            return;
+        }
+        let total = f64::from(self.served.values().sum::<u32>());
+        let weights: u32 = self.accounts.values().map(|account| account.settings.weight).sum();
+        let shares = self.accounts.values().map(|account| {
+            let share = f64::from(account.settings.weight) / f64::from(weights);
+            let got = f64::from(self.served.get(&account.id).copied().unwrap_or_default());
+            (share, got, account.id.clone())
+        });
+        let by_chance = self.plan.strategy == Strategy::Random;
+        let wrong = shares.into_iter().find(|(share, got, _)| {
+            let chance = if by_chance { 4.5 * (total * share * (1.0 - share)).sqrt() } else { 0.0 };
+            (got - total * share).abs() > 0.05 * total * share + chance
+        });
+        if let Some((share, got, id)) = wrong {
+            self.broken(|| format!("account {id} served {got} of {total}, for a share of {share:.3}"));
         }
     }
 }

@@ -10,8 +10,10 @@ use super::accounts::Account;
 use super::requests::Request;
 use super::truth::{Cause, Truth};
 use super::world::{LOOK_EVERY, World};
-use crate::account::api::{Snapshot, Standing};
+use crate::account::api::{Block, Snapshot};
+use crate::account::shared_health::{Passage, Site};
 use crate::domain::fault::Reason;
+use crate::domain::id::Generation;
 use crate::domain::model::ModelName;
 use crate::domain::time::Timestamp;
 use crate::router::api::NoAccount;
@@ -24,6 +26,7 @@ const WAITS: u32 = 3;
 pub(super) enum Excuse {
     Tried,
     Blocked,
+    Shut,
     Full,
     Probed,
     NoGrantToBeHad,
@@ -60,7 +63,7 @@ impl World {
         }
         let gateway = self.truth.gateway_of(account.user);
         let model = Truth::model_for(&request.wanted, gateway, &self.catalogue)?;
-        let grant = snapshot.usable_grant(self.now).map(|grant| grant.generation.number());
+        let grant = grant(snapshot, self.now).map(Generation::number);
         self.truth.is_able(account.user, grant, &model).then_some(model)
     }
 
@@ -71,17 +74,16 @@ impl World {
         }
         // Of a block that has ended those who wait hear with the next look.
         let looked = now - LOOK_EVERY - Duration::from_millis(1);
-        let is_blocked = |at| matches!(snapshot.standing(model, at), Standing::Blocked { .. });
-        if is_blocked(now) || is_blocked(looked) {
+        if is_blocked(snapshot, model, now) || is_blocked(snapshot, model, looked) {
             // A grant that was refused once is replaced at once: that is worth a wait.
             let replaced = |s: &Snapshot| {
                 s.block.as_ref().is_some_and(|block| block.reason == Reason::GrantRefused && block.attempts == 1)
             };
-            if !(replaced(snapshot) && snapshot.usable_grant(now).is_none()) {
+            if !(replaced(snapshot) && grant(snapshot, now).is_none()) {
                 return Some(Excuse::Blocked);
             }
         }
-        if snapshot.usable_grant(now).is_none() {
+        if grant(snapshot, now).is_none() {
             let is_due = snapshot.trouble.as_ref().is_some_and(|trouble| !trouble.holds(now));
             if snapshot.trouble.as_ref().is_some_and(|trouble| trouble.holds(now)) || !(snapshot.renewable || is_due) {
                 return Some(Excuse::NoGrantToBeHad);
@@ -89,17 +91,73 @@ impl World {
             let waited = request.hoped.contains(&snapshot.id) || request.waits >= WAITS;
             return waited.then_some(Excuse::WaitedForGrant);
         }
+        if self.is_shut(request, snapshot, model, now) || self.is_shut(request, snapshot, model, looked) {
+            return Some(Excuse::Shut);
+        }
         if snapshot.gauge.in_flight() >= snapshot.max_concurrency {
             return Some(Excuse::Full);
         }
-        let is_unproven = [now, looked].iter().any(|at| snapshot.standing(model, *at) == Standing::Unproven);
-        (is_unproven && snapshot.gauge.is_probing()).then_some(Excuse::Probed)
+        let probed = is_unproven(snapshot, model, now) && snapshot.gauge.is_probing();
+        (probed || self.is_tried_out(snapshot, model)).then_some(Excuse::Probed)
     }
+}
+
+impl World {
+    /// Returns the blocks that the account shares with others, on the way to `model`.
+    pub(super) fn shared_blocks(&self, snapshot: &Snapshot, model: &ModelName, now: Timestamp) -> Vec<(Site, Block)> {
+        let gateway = snapshot.grant.as_ref().map(|grant| &grant.gateway);
+        let mut blocks = self.table.shared.blocked(now);
+        blocks.retain(|(site, _)| match site {
+            Site::Host => true,
+            Site::Gateway(of) => Some(of) == gateway,
+            Site::Provider(of, name) => Some(of) == gateway && name == model,
+            Site::Namespace(of) => *of == snapshot.group,
+            Site::Instance(_) => false,
+        });
+        blocks
+    }
+
+    /// Returns whether the way is shut for the request. What is only an opinion is no excuse for one that another account
+    /// has failed.
+    fn is_shut(&self, request: &Request, snapshot: &Snapshot, model: &ModelName, now: Timestamp) -> bool {
+        let blocks = self.shared_blocks(snapshot, model, now);
+        let is_certain = |(site, _): &(Site, Block)| matches!(site, Site::Namespace(_));
+        if request.retries.tried().is_empty() { !blocks.is_empty() } else { blocks.iter().any(is_certain) }
+    }
+
+    /// Returns whether another request tries out something that the account shares with others.
+    fn is_tried_out(&self, snapshot: &Snapshot, model: &ModelName) -> bool {
+        let Some(grant) = &snapshot.grant else { return false };
+        let passage = self.table.shared.passage(&grant.gateway, model, &snapshot.group, self.now);
+        passage == Passage::Unproven { taken: true }
+    }
+}
+
+/// Returns what stands against an account itself, for `model`.
+fn blocks<'a>(snapshot: &'a Snapshot, model: &ModelName) -> impl Iterator<Item = &'a Block> {
+    snapshot.block.iter().chain(snapshot.models.get(model))
+}
+
+/// Returns whether the account itself is blocked for `model`, said once more in other words.
+pub(super) fn is_blocked(snapshot: &Snapshot, model: &ModelName, now: Timestamp) -> bool {
+    blocks(snapshot, model).any(|block| now < block.until)
+}
+
+/// Returns whether a block has ended that nobody has tried out. A grant that was refused once and replaced is none.
+pub(super) fn is_unproven(snapshot: &Snapshot, model: &ModelName, now: Timestamp) -> bool {
+    let replaced = |block: &Block| block.reason == Reason::GrantRefused && block.attempts == 1;
+    !is_blocked(snapshot, model, now) && blocks(snapshot, model).any(|block| !replaced(block))
+}
+
+/// Returns the number of the grant that a request can be sent under: one that ends in ten seconds could arrive too late.
+pub(super) fn grant(snapshot: &Snapshot, now: Timestamp) -> Option<Generation> {
+    let lasting = snapshot.grant.iter().find(|grant| grant.expires_at > now + Duration::from_secs(10));
+    lasting.map(|grant| grant.generation)
 }
 
 /// Returns whether the account failed the request for its grant alone, and has another one by now.
 fn has_second_chance(request: &Request, snapshot: &Snapshot, now: Timestamp) -> bool {
     let mut failures = request.failures.iter().filter(|(id, ..)| *id == snapshot.id);
     let (Some((_, old, Cause::Grant)), None) = (failures.next(), failures.next()) else { return false };
-    request.waits < WAITS && snapshot.usable_grant(now).is_some_and(|grant| grant.generation > *old)
+    request.waits < WAITS && grant(snapshot, now).is_some_and(|grant| grant > *old)
 }

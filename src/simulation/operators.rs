@@ -8,6 +8,7 @@ use rand::{Rng, RngExt};
 use super::accounts::{Account, Errand, Start};
 use super::truth::instance_url;
 use super::world::World;
+use crate::account::shared_health;
 use crate::account::state::Event;
 use crate::domain::id::AccountId;
 
@@ -27,6 +28,7 @@ enum What {
     Pool(bool),
     Slots(u32),
     Refresh,
+    Reset,
     /// GitLab forgets every grant that there is: not an operator's doing, but one of a moment, too.
     Revoke,
 }
@@ -41,6 +43,7 @@ impl Operation {
             7 => What::Weight(rng.random_range(1..=4)),
             8 => What::Pool(rng.random_bool(0.5)),
             9 => What::Slots(rng.random_range(1..=8)),
+            10 if rng.random_bool(0.5) => What::Reset,
             10 => What::Refresh,
             _ => What::Revoke,
         };
@@ -50,7 +53,8 @@ impl Operation {
 
 impl World {
     pub(super) fn operate(&mut self, Operation { user, what }: Operation) {
-        let id = AccountId::of(&instance_url(self.truth.users[user].instance), user as u64);
+        let instance = self.truth.users[user].instance;
+        let id = AccountId::of(&instance_url(instance), user as u64);
         self.say(|| format!("-- operator, for {id}: {what:?}"));
         let Some(account) = self.accounts.get_mut(&id) else {
             if matches!(what, What::Add) {
@@ -66,6 +70,13 @@ impl World {
             What::Pool(team) => account.settings.pool = if team { "team" } else { "default" },
             What::Slots(slots) => account.settings.max_concurrency = slots,
             What::Refresh => self.errands.push_back(Errand::Event(id.clone(), Event::RenewalWanted(None))),
+            What::Reset => {
+                self.errands.push_back(Errand::Event(id.clone(), Event::Reset));
+                self.hosts[instance].forgive();
+                let gateway = account.state.grant().map(|grant| grant.gateway.clone());
+                let (group, instance) = (self.truth.group_of(user), instance_url(instance));
+                return self.learn(shared_health::Event::Reset { gateway, group, instance });
+            }
             What::Revoke => {
                 let last = account.stored.0.number();
                 self.truth.users[user].revoked = last;
@@ -92,7 +103,8 @@ impl World {
         self.requests.clear();
         self.queued.clear();
         self.errands.clear();
-        self.inbox.lock().unwrap().clear();
+        self.office.news.lock().unwrap().clear();
+        self.office.shared_news.lock().unwrap().clear();
         self.check_slots_are_free();
         self.snapshots.clear();
         self.refused = Arc::default();

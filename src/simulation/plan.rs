@@ -6,7 +6,8 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, RngExt};
 
-use super::truth::{MODELS, Outage, Trouble, User};
+use super::truth::{MODELS, Outage, Trouble, User, instance_url};
+use crate::domain::id::AccountId;
 use crate::domain::strategy::Strategy;
 
 /// How the accounts are to fare.
@@ -44,12 +45,13 @@ pub(super) struct Plan {
 
 impl Plan {
     pub(super) fn draw(rng: &mut StdRng) -> Self {
-        let mood = match rng.random_range(0..10) {
+        let mood = match rng.random_range(0..100) {
             0 => Mood::Calm,
-            1 => Mood::Churn,
+            1..12 => Mood::Churn,
             _ => Mood::Storm,
         };
         let pooled = match rng.random_range(0..200) {
+            _ if mood == Mood::Calm => rng.random_range(2..=5),
             0..60 => rng.random_range(1..=2),
             60..170 => rng.random_range(2..=5),
             170..198 => rng.random_range(6..=14),
@@ -57,16 +59,20 @@ impl Plan {
         };
         let everybody = pooled + rng.random_range(0..3);
         let elsewhere = rng.random_bool(0.3);
-        let users: Vec<User> = (0..everybody)
-            .map(|_| User {
-                instance: usize::from(elsewhere && rng.random_bool(0.5)),
-                revoked: 0,
-                oauth: rng.random_bool(0.3),
-            })
-            .collect();
+        let user = |user: usize| {
+            let instance = usize::from(elsewhere && rng.random_bool(0.5));
+            let id = AccountId::of(&instance_url(instance), user as u64);
+            User { id, instance, revoked: 0, oauth: rng.random_bool(0.3), root: rng.random_range(0..2) }
+        };
+        let users: Vec<User> = (0..everybody).map(user).collect();
         let minutes = if pooled > 14 { 10 } else { *[5, 15, 40, 120, 300].choose(rng).unwrap() };
         let span = Duration::from_mins(minutes);
-        let requests = if pooled > 14 { 40 } else { rng.random_range(20..90) };
+        let requests = match mood {
+            // Enough for shares to show.
+            Mood::Calm => 2_500,
+            Mood::Churn | Mood::Storm if pooled > 14 => 40,
+            Mood::Churn | Mood::Storm => rng.random_range(20..90),
+        };
         let moments = |rng: &mut StdRng, most: u32| {
             let number = rng.random_range(0..=most);
             (0..number).map(|_| span.mul_f64(rng.random_range(0.0..1.0))).collect::<Vec<_>>()
@@ -104,6 +110,7 @@ fn trouble(users: usize, rng: &mut impl Rng) -> Trouble {
     match rng.random_range(0..16) {
         0..3 => Trouble::Credit { user, model: Some(rng.random_range(0..MODELS.len())) },
         3..5 => Trouble::Credit { user, model: None },
+        5 if rng.random_bool(0.4) => Trouble::Shut { instance, root: rng.random_range(0..2) },
         5 => Trouble::Seat { user },
         6 => Trouble::Token { user },
         7 => Trouble::Grants { user },

@@ -59,7 +59,8 @@ pub(super) struct Request {
 /// Where it is.
 pub(super) enum Phase {
     Seeking,
-    Queued(oneshot::Receiver<Result<Lease, NoAccount>>),
+    /// In the queue, and why.
+    Queued(oneshot::Receiver<Result<Lease, NoAccount>>, NoAccount),
     Waiting {
         missing: usize,
     },
@@ -92,7 +93,7 @@ impl Request {
     pub(super) fn holds(&self) -> Option<&AccountId> {
         match &self.phase {
             Phase::Sent { lease, .. } | Phase::Streaming(lease) => Some(&lease.account().id),
-            Phase::Seeking | Phase::Queued(_) | Phase::Waiting { .. } => None,
+            Phase::Seeking | Phase::Queued(..) | Phase::Waiting { .. } => None,
         }
     }
 }
@@ -122,6 +123,7 @@ impl World {
         let storm = self.plan.mood == Mood::Storm;
         let name = MODELS[if rng.random_bool(0.6) { 1 } else { rng.random_range(0..MODELS.len()) }];
         let pools: &[&str] = match rng.random_range(0..10) {
+            _ if self.plan.mood == Mood::Calm => &["default"],
             0..7 => &["default"],
             7 => &["default", "team"],
             8 => &["team"],
@@ -135,7 +137,7 @@ impl World {
             worker: rng.random_range(0..self.plan.workers),
             wanted: self.catalogue.resolve(name).unwrap(),
             pools: pools.iter().map(|pool| (*pool).to_owned()).collect(),
-            conversation: rng.random_bool(0.6).then_some(conversation),
+            conversation: (self.plan.mood != Mood::Calm && rng.random_bool(0.6)).then_some(conversation),
             client: rng.random_range(0..3),
             patient: rng.random_bool(0.9),
             own_fault: (storm && rng.random_bool(0.04)).then(|| rng.random_bool(0.5)),
@@ -167,17 +169,19 @@ impl World {
             let chooser = &mut self.choosers[request.worker];
             let none = match chooser.acquire(&table, &ask, now) {
                 Ok(lease) => return self.send(request, lease),
-                Err(NoAccount::Busy) if request.patient => match chooser.join(ask) {
-                    Ok(mut place) => {
-                        chooser.serve(&table, now);
-                        match place.try_recv() {
-                            Ok(Some(Ok(lease))) => return self.send(request, lease),
-                            Ok(Some(Err(none))) => none,
-                            Ok(None) | Err(oneshot::Canceled) => return self.enqueue(request, place),
+                Err(because @ (NoAccount::Busy | NoAccount::Paused { .. })) if request.patient => {
+                    match chooser.join(ask, &because) {
+                        Ok(mut place) => {
+                            chooser.serve(&table, now);
+                            match place.try_recv() {
+                                Ok(Some(Ok(lease))) => return self.send(request, lease),
+                                Ok(Some(Err(none))) => none,
+                                Ok(None) | Err(oneshot::Canceled) => return self.enqueue(request, place, because),
+                            }
                         }
+                        Err(none) => none,
                     }
-                    Err(none) => none,
-                },
+                }
                 Err(none) => none,
             };
             let Some(back) = self.cope(request, none) else { return };
@@ -185,14 +189,19 @@ impl World {
         }
     }
 
-    fn enqueue(&mut self, mut request: Request, place: oneshot::Receiver<Result<Lease, NoAccount>>) {
+    fn enqueue(
+        &mut self,
+        mut request: Request,
+        place: oneshot::Receiver<Result<Lease, NoAccount>>,
+        because: NoAccount,
+    ) {
         request.wait += 1;
         let (id, wait, worker) = (request.id, request.wait, request.worker);
         let most = self.plan.queue_time.min(request.deadline.since(self.now));
         self.say(|| format!("request {id} waits for a slot"));
         self.after(most, Happening::QueueEnds { request: id, wait });
         self.look_soon(worker);
-        request.phase = Phase::Queued(place);
+        request.phase = Phase::Queued(place, because);
         self.queued.insert(id);
         self.requests.insert(id, request);
     }
@@ -206,7 +215,8 @@ impl World {
     /// Looks who of those who wait for a slot has an answer.
     pub(super) fn poll_queued(&mut self) {
         for id in self.queued.clone() {
-            let Some(Phase::Queued(place)) = self.requests.get_mut(&id).map(|request| &mut request.phase) else {
+            let Some(Phase::Queued(place, because)) = self.requests.get_mut(&id).map(|request| &mut request.phase)
+            else {
                 self.queued.remove(&id);
                 continue;
             };
@@ -217,7 +227,7 @@ impl World {
                     self.look_soon(worker);
                     continue;
                 }
-                Err(oneshot::Canceled) => Err(NoAccount::Busy),
+                Err(oneshot::Canceled) => Err(because.clone()),
             };
             self.queued.remove(&id);
             let Some(request) = self.requests.remove(&id) else { continue };
@@ -229,13 +239,13 @@ impl World {
     }
 
     pub(super) fn queue_ends(&mut self, id: u64, wait: u32) {
-        let is_this = |request: &Request| request.wait == wait && matches!(request.phase, Phase::Queued(_));
+        let is_this = |request: &Request| request.wait == wait && matches!(request.phase, Phase::Queued(..));
         if self.requests.get(&id).is_some_and(is_this)
             && let Some(mut request) = self.requests.remove(&id)
         {
             self.queued.remove(&id);
-            request.phase = Phase::Seeking;
-            self.go_on(request, NoAccount::Busy);
+            let Phase::Queued(_, because) = std::mem::replace(&mut request.phase, Phase::Seeking) else { return };
+            self.go_on(request, because);
         }
     }
 
@@ -316,7 +326,7 @@ impl World {
     pub(super) fn at_gateway(&mut self, id: u64, attempt: u32) {
         let Some(mut request) = self.take(id, attempt) else { return };
         let Phase::Sent { lease, at, is_probe } = std::mem::replace(&mut request.phase, Phase::Seeking) else { return };
-        let user = self.user_of(&lease.account().id);
+        let user = self.truth.user_of(&lease.account().id).unwrap_or_default();
         let grant = lease.grant().generation.number();
         let refusal = self.truth.at_gateway(user, grant, lease.model());
         // What is wrong with the request itself is seen by the provider alone.
@@ -345,9 +355,9 @@ impl World {
         if self.truth.offline() || self.rng.random_range(0..100) < breaks {
             return self.fail(request, lease, of_break());
         }
-        let told = self.inbox.lock().unwrap().len();
+        let told = self.office.news.lock().unwrap().len();
         lease.began(self.now.since(at), self.now);
-        let news = self.inbox.lock().unwrap().len() > told;
+        let news = self.office.news.lock().unwrap().len() > told;
         self.rang |= is_probe;
         if is_probe && !news {
             self.broken(|| format!("request {id} proved {} well and nobody hears of it", lease.account().id));
@@ -404,7 +414,7 @@ impl World {
         match request.retries.failed(setback, in_time, self.now) {
             Next::End => self.check_given_up(&request, cause, reason),
             Next::Again => {
-                if reason == Reason::UnsupportedModel {
+                if reason == Reason::UnsupportedModel && cause == Cause::Unsupported {
                     self.refused = Arc::new(self.refused.with(gateway, model, self.now));
                     self.publish_soon();
                 }
@@ -412,9 +422,5 @@ impl World {
                 self.seek(request);
             }
         }
-    }
-
-    fn user_of(&self, id: &AccountId) -> usize {
-        self.accounts.get(id).or_else(|| self.gone.get(id)).map_or(0, |account| account.user)
     }
 }

@@ -1,12 +1,12 @@
 //! What is really the matter out there, which the product only learns from answers; and those answers.
 
-use std::time::Duration;
-
+use crate::account::shared_health::CreditGroup;
 use crate::domain::catalogue::{Catalogue, Wanted};
 use crate::domain::endpoint::{GatewayUrl, InstanceUrl};
 use crate::domain::fault::Fault;
+use crate::domain::id::AccountId;
 use crate::domain::model::{ModelName, Provider};
-use crate::gitlab::error::{Call, CallError, classify, of_read_error, of_send_error};
+use crate::gitlab::error::{Call, CallError, WaitHeaders, classify, of_read_error, of_send_error};
 use crate::gitlab::upstream::{ReadError, SendError};
 
 /// What clients ask for. The first two are of one family, the others alone in theirs or nearly so.
@@ -28,6 +28,8 @@ pub(super) enum Outage {
 pub(super) enum Trouble {
     /// The user has no credits left, for one model or for all.
     Credit { user: usize, model: Option<usize> },
+    /// The namespace that pays is shut out of the proxies.
+    Shut { instance: usize, root: usize },
     /// The user has lost the seat.
     Seat { user: usize },
     /// The token was revoked.
@@ -61,11 +63,14 @@ pub(super) enum Cause {
     Model,
     Account,
     Grant,
+    Namespace,
     Provider,
     Gateway,
     Unsupported,
     Host,
+    /// A connection that broke, and an answer that never began.
     Chance,
+    Silence,
 }
 
 /// How an attempt fails.
@@ -80,10 +85,13 @@ pub(super) struct Refusal {
 /// Somebody at GitLab.
 #[derive(Clone, Debug)]
 pub(super) struct User {
+    pub(super) id: AccountId,
     pub(super) instance: usize,
     /// Grants up to this number were revoked.
     pub(super) revoked: u64,
     pub(super) oauth: bool,
+    /// Which of the instance's namespaces pays.
+    pub(super) root: usize,
 }
 
 /// All of it.
@@ -127,6 +135,15 @@ impl Truth {
         self.users[user].instance
     }
 
+    pub(super) fn user_of(&self, id: &AccountId) -> Option<usize> {
+        self.users.iter().position(|user| user.id == *id)
+    }
+
+    pub(super) fn group_of(&self, user: usize) -> CreditGroup {
+        let (instance, root) = (self.users[user].instance, self.users[user].root);
+        CreditGroup::of(&instance_url(instance), Some(&root.to_string()))
+    }
+
     pub(super) fn supports(gateway: usize, model: &ModelName) -> bool {
         gateway == 0 || !UNKNOWN_ELSEWHERE.contains(&model.as_str())
     }
@@ -153,10 +170,10 @@ impl Truth {
         let gateway = self.gateway_of(user);
         let anthropic = Provider::of_name(model.as_str()) == Some(Provider::Anthropic);
         let refusal = |cause, error: CallError| Some(Refusal { fault: error.fault, cause, reached: false });
-        let answer = |cause, status, body: &str| refusal(cause, classify(Call::Gateway, status, body.as_bytes()));
+        let answer = |cause, status, body: &str| refusal(cause, said(Call::Gateway, status, body));
         let lost = || of_send_error(Call::Gateway, &SendError::Connect("refused".to_owned()));
         if self.offline() {
-            return refusal(Cause::Host, lost());
+            return refusal(Cause::Host, of_send_error(Call::Gateway, &no_network()));
         }
         for trouble in &self.troubles {
             match trouble {
@@ -175,6 +192,10 @@ impl Truth {
         }
         if self.has(|trouble| *trouble == Trouble::Seat { user }) {
             return answer(Cause::Account, 403, r#"{"detail":"Forbidden"}"#);
+        }
+        let (instance, root) = (self.users[user].instance, self.users[user].root);
+        if self.has(|trouble| *trouble == Trouble::Shut { instance, root }) {
+            return answer(Cause::Namespace, 402, r#"{"detail":"Model proxies are not enabled for this namespace"}"#);
         }
         if !Self::supports(gateway, model) {
             return answer(Cause::Unsupported, 400, r#"{"detail":"Unsupported model"}"#);
@@ -201,7 +222,7 @@ impl Truth {
     /// Returns how GitLab refuses a mint to `user`.
     pub(super) fn mint_refusal(&self, user: usize) -> Option<CallError> {
         self.gitlab_refusal(user, Call::Mint).or_else(|| {
-            let answer = |status, body: &str| Some(classify(Call::Mint, status, body.as_bytes()));
+            let answer = |status, body: &str| Some(said(Call::Mint, status, body));
             if self.has(|trouble| *trouble == Trouble::Token { user }) {
                 return answer(401, r#"{"error":"invalid_token","error_description":"Token was revoked."}"#);
             }
@@ -220,20 +241,26 @@ impl Truth {
         let instance = self.users[user].instance;
         let lost = || of_send_error(call, &SendError::Connect("refused".to_owned()));
         if self.offline() {
-            return Some(lost());
+            return Some(of_send_error(call, &no_network()));
         }
         self.troubles.iter().find_map(|trouble| match trouble {
             Trouble::Instance { instance: at, outage } if *at == instance => Some(match outage {
                 Outage::Silent => lost(),
-                Outage::Error => classify(call, 500, b"{}"),
-                Outage::Page => classify(call, 502, b"<html>GitLab is not responding</html>"),
+                Outage::Error => said(call, 500, "{}"),
+                Outage::Page => said(call, 502, "<html>GitLab is not responding</html>"),
             }),
-            Trouble::Throttled { instance: at } if *at == instance => {
-                Some(classify(call, 429, b"Retry later").until(Some(Duration::from_secs(30))))
-            }
+            Trouble::Throttled { instance: at } if *at == instance => Some(said(call, 429, "Retry later")),
             _ => None,
         })
     }
+}
+
+fn said(call: Call, status: u16, body: &str) -> CallError {
+    classify(call, status, &WaitHeaders::default(), body.as_bytes())
+}
+
+fn no_network() -> SendError {
+    SendError::Host("network unreachable".to_owned())
 }
 
 fn of_provider(status: u16) -> Refusal {
@@ -242,7 +269,7 @@ fn of_provider(status: u16) -> Refusal {
         529 => r#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}"#,
         _ => r#"{"type":"error","error":{"type":"api_error","message":"Internal server error"}}"#,
     };
-    let fault = classify(Call::Gateway, status, body.as_bytes()).fault;
+    let fault = said(Call::Gateway, status, body).fault;
     Refusal { fault, cause: Cause::Provider, reached: true }
 }
 
@@ -253,7 +280,7 @@ pub(super) fn of_own_fault(too_long: bool) -> Refusal {
     } else {
         r#"{"type":"error","error":{"type":"invalid_request_error","message":"messages: Field required"}}"#
     };
-    let fault = classify(Call::Gateway, 400, body.as_bytes()).fault;
+    let fault = said(Call::Gateway, 400, body).fault;
     Refusal { fault, cause: Cause::Request, reached: true }
 }
 
@@ -263,8 +290,8 @@ pub(super) fn of_break() -> Refusal {
     Refusal { fault, cause: Cause::Chance, reached: true }
 }
 
-/// Nothing came within the time.
+/// No head came within the time.
 pub(super) fn of_silence() -> Refusal {
     let fault = of_send_error(Call::Gateway, &SendError::Timeout).fault;
-    Refusal { fault, cause: Cause::Chance, reached: true }
+    Refusal { fault, cause: Cause::Silence, reached: true }
 }

@@ -10,11 +10,11 @@ use rand::{RngExt, SeedableRng};
 use super::accounts::{Account, Calling, Errand};
 use super::invariants::{Evidence, Home};
 use super::operators::Operation;
-use super::plan::Plan;
+use super::plan::{Mood, Plan};
 use super::requests::Request;
-use super::truth::{Trouble, Truth};
+use super::truth::{Trouble, Truth, instance_url};
 use crate::account::api::{News, Snapshot, Table};
-use crate::account::shared_health::Refused;
+use crate::account::shared_health::{self, Effect, Refused, Shared, SharedHealth};
 use crate::account::turns::Turns;
 use crate::domain::catalogue::Catalogue;
 use crate::domain::id::AccountId;
@@ -30,6 +30,8 @@ const QUIET: Duration = Duration::from_mins(18);
 /// How often a worker with a queue looks on its own, and calls to an instance may follow each other.
 pub(super) const LOOK_EVERY: Duration = Duration::from_millis(250);
 const REFILL_EVERY: Duration = Duration::from_millis(200);
+/// How often the registry looks what of the shared health is over.
+const WATCH_EVERY: Duration = Duration::from_secs(5);
 /// How many events are told of a run that failed.
 const TOLD: usize = 60;
 
@@ -40,6 +42,8 @@ pub(super) enum Happening {
     Refill { instance: usize },
     Look { worker: usize },
     News { account: AccountId, life: u64, news: News },
+    SharedNews { news: shared_health::Event },
+    Watch,
     Publish,
     Answered { asker: (u64, u32), renewed: bool },
     CallEnds { account: AccountId, call: Calling },
@@ -57,8 +61,13 @@ pub(super) enum Happening {
     Heal,
 }
 
-/// Where leases leave their news.
-pub(super) type Inbox = Arc<Mutex<Vec<(AccountId, u64, News)>>>;
+/// Where leases leave their news, and see what accounts share.
+#[derive(Default)]
+pub(super) struct Office {
+    pub(super) news: Mutex<Vec<(AccountId, u64, News)>>,
+    pub(super) shared_news: Mutex<Vec<shared_health::Event>>,
+    pub(super) shared: Mutex<Arc<Shared>>,
+}
 
 pub(super) struct World {
     pub(super) plan: Plan,
@@ -86,10 +95,15 @@ pub(super) struct World {
     refilling: Vec<bool>,
     pub(super) requests: BTreeMap<u64, Request>,
     pub(super) queued: BTreeSet<u64>,
-    pub(super) inbox: Inbox,
+    pub(super) office: Arc<Office>,
+    pub(super) health: SharedHealth,
+    /// What is stored of it.
+    kept: Option<Vec<u8>>,
     /// Whether something happened that those who wait may have waited for.
     pub(super) rang: bool,
     pub(super) evidence: Evidence,
+    /// How many leases each account gave.
+    pub(super) served: BTreeMap<AccountId, u32>,
     /// Where conversations are, by their keys.
     pub(super) homes: BTreeMap<u64, Home>,
     pub(super) touched: BTreeSet<AccountId>,
@@ -134,9 +148,12 @@ impl World {
             refilling: vec![false; 2],
             requests: BTreeMap::new(),
             queued: BTreeSet::new(),
-            inbox: Inbox::default(),
+            office: Arc::default(),
+            health: SharedHealth::default(),
+            kept: None,
             rang: false,
             evidence: Evidence::default(),
+            served: BTreeMap::new(),
             homes: BTreeMap::new(),
             touched: BTreeSet::new(),
             verdict: None,
@@ -160,7 +177,9 @@ impl World {
         for at in self.plan.restarts.clone() {
             self.after(at, Happening::Restart);
         }
-        let first = Duration::from_secs(if self.rng.random_bool(0.5) { 0 } else { 20 });
+        self.after(WATCH_EVERY, Happening::Watch);
+        let is_calm = self.plan.mood == Mood::Calm;
+        let first = Duration::from_secs(if is_calm || self.rng.random_bool(0.5) { 60 } else { 0 });
         self.after(first, Happening::Arrive { left: self.plan.requests });
         self.after(self.plan.span, Happening::Heal);
         self.settle();
@@ -183,7 +202,10 @@ impl World {
             })
             .collect();
         self.looking = vec![false; self.plan.workers];
-        self.hosts = (0..2).map(|_| Turns::default()).collect();
+        self.health = SharedHealth::restored(self.kept.as_deref(), self.now);
+        let pauses = self.health.pauses().clone();
+        let turns = |instance| pauses.get(&instance_url(instance)).cloned().map(Turns::paused_by).unwrap_or_default();
+        self.hosts = (0..2).map(turns).collect();
     }
 
     /// Ends a run that has broken a promise; the first one is told.
@@ -247,6 +269,11 @@ impl World {
                 self.choosers[worker].serve(&self.table, self.now);
             }
             Happening::News { account, life, news } => self.deliver(&account, life, news),
+            Happening::SharedNews { news } => self.learn(news),
+            Happening::Watch => {
+                self.learn(shared_health::Event::Tick);
+                self.after(WATCH_EVERY, Happening::Watch);
+            }
             Happening::Publish => self.publish(),
             Happening::Answered { asker, renewed } => self.answered(asker, renewed),
             Happening::CallEnds { account, call } => self.call_ends(&account, call),
@@ -300,7 +327,12 @@ impl World {
             self.poll_queued();
         }
         self.poll_queued();
-        let news = std::mem::take(&mut *self.inbox.lock().unwrap());
+        let shared = std::mem::take(&mut *self.office.shared_news.lock().unwrap());
+        for news in shared {
+            let wait = self.moment(0, 2);
+            self.after(wait, Happening::SharedNews { news });
+        }
+        let news = std::mem::take(&mut *self.office.news.lock().unwrap());
         for (account, life, news) in news {
             let wait = self.moment(0, 2);
             self.after(wait, Happening::News { account, life, news });
@@ -319,10 +351,35 @@ impl World {
 
     pub(super) fn publish(&mut self) {
         self.publish_at = None;
-        let accounts = self.snapshots.values().cloned().collect();
+        let mut accounts: Vec<_> = self.snapshots.values().cloned().collect();
+        self.health.mark(&mut accounts, self.now);
         let (refused, bell) = (Arc::clone(&self.refused), Arc::clone(&self.table.bell));
-        self.table = Arc::new(Table { accounts, refused, bell });
+        let shared = self.health.publish();
+        *self.office.shared.lock().unwrap() = Arc::clone(&shared);
+        self.table = Arc::new(Table { accounts, refused, shared, bell });
         self.rang = true;
+    }
+
+    /// Takes in news of what accounts share, as the registry does.
+    pub(super) fn learn(&mut self, event: shared_health::Event) {
+        let quiet = matches!(event, shared_health::Event::Tick);
+        let told = self.tells().then(|| format!("shared: {event:?}")).unwrap_or_default();
+        let effects = self.health.step(event, self.now, &mut self.rng);
+        if !(quiet && effects.is_empty()) {
+            self.say(|| format!("{told} -> {effects:?}"));
+        }
+        for effect in effects {
+            match effect {
+                Effect::Publish => self.publish(),
+                Effect::Remember => self.kept = Some(self.health.memory(self.now)),
+                Effect::Opened(..) | Effect::Closed(_) => {}
+            }
+        }
+    }
+
+    /// Returns whether the story is kept.
+    pub(super) fn tells(&self) -> bool {
+        self.log.is_some()
     }
 
     /// Everything is mended, at once and for good; people log in anew where that is needed.

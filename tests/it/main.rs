@@ -11,6 +11,7 @@ mod cancellation;
 mod cli;
 mod clients;
 mod crash;
+mod error_table;
 mod first_light;
 mod login;
 mod model_names;

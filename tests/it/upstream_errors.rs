@@ -91,7 +91,7 @@ fn mishaps() -> Vec<Mishap> {
         mishap((403, PAGE), (502, 502), INTERNAL, ""),
         mishap((402, r#"{"error":"insufficient_credits","error_code":"USAGE_QUOTA_EXCEEDED","message":"Consumer does not have sufficient credits for this request"}"#), (402, 402), BILLING, "out of GitLab Credits"),
         mishap((404, r#"{"detail":"Not found"}"#), (502, 502), INTERNAL, ""),
-        mishap((500, r#"{"detail":"Server configuration error: API key not set"}"#), (502, 502), INTERNAL, ""),
+        mishap((500, r#"{"detail":"Server configuration error: API key not set"}"#), (503, 503), OVERLOADED, "the AI gateway's own key"),
         mishap((502, r#"{"detail":"Bad Gateway"}"#), (502, 502), INTERNAL, ""),
         mishap((502, PAGE), (502, 502), INTERNAL, ""),
         mishap((504, PAGE), (502, 502), INTERNAL, ""),

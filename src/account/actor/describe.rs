@@ -6,8 +6,11 @@ use std::sync::Arc;
 use actix::{AsyncContext, Context};
 
 use super::AccountActor;
-use crate::account::api::{Desk, Snapshot};
+use super::handlers::Address;
+use crate::account::api::{Block, Desk, Snapshot};
+use crate::account::shared_health::CreditGroup;
 use crate::account::view::{AccountView, CredentialKind, LoginState, Signs, Trouble, Warning};
+use crate::domain::fault::Scope;
 use crate::domain::model::ModelName;
 use crate::domain::time::Timestamp;
 use crate::store::Credential;
@@ -16,6 +19,7 @@ impl AccountActor {
     pub(super) fn snapshot(&self, ctx: &Context<Self>) -> Snapshot {
         Snapshot {
             id: self.record.id.clone(),
+            group: self.group(),
             pool: self.record.pool.as_str().into(),
             priority: self.record.priority,
             weight: self.record.weight.max(1),
@@ -30,8 +34,22 @@ impl AccountActor {
             hinted: false,
             current_model: self.current_model(),
             gauge: Arc::clone(&self.gauge),
-            desk: Some(Desk(Arc::new(ctx.address()))),
+            desk: Some(Desk(Arc::new(Address { account: ctx.address(), shared: self.office.shared.clone() }))),
         }
+    }
+
+    /// Returns whose credits the account draws on.
+    pub(super) fn group(&self) -> CreditGroup {
+        CreditGroup::of(&self.record.instance, self.root_namespace_id.as_deref())
+    }
+
+    /// Returns all of the account's own that keeps it from something.
+    pub(super) fn troubles(&self, now: Timestamp) -> Vec<Trouble> {
+        let state = &self.state;
+        let whole = state.block().filter(|block| block.holds(now)).map(Trouble::of_account);
+        let models = state.models().iter().filter(|(_, block)| block.holds(now));
+        let models = models.map(|(model, block)| Trouble::of_model(model, block));
+        whole.into_iter().chain(models).chain(state.trouble().map(Trouble::of_login)).collect()
     }
 
     /// Pinned by an administrator, else GitLab's default, else configured, else the catalogue's.
@@ -45,16 +63,28 @@ impl AccountActor {
 
     pub(super) fn describe(&self, now: Timestamp) -> AccountView {
         let (grant, credentials) = (self.state.grant(), self.state.credentials());
-        let block = self.state.block().filter(|block| block.holds(now));
+        let table = self.office.shared.published.load();
+        let gateway = grant.map(|grant| &grant.gateway);
+        let shared = table.shared.against(gateway, &self.group(), &self.record.instance, now);
+        let whole = |scope: Scope| matches!(scope, Scope::Host | Scope::Gateway | Scope::Namespace);
+        let shut = shared.iter().find(|(site, _)| whole(site.scope()));
+        let own: Option<&Block> = self.state.block().filter(|block| block.holds(now));
         let trouble = self.state.trouble();
-        let models = self.state.models().iter().filter(|(_, block)| block.holds(now));
-        let blocked_models: BTreeMap<_, _> =
-            models.map(|(name, block)| (name.to_string(), Trouble::of(block))).collect();
+        let place = table.accounts.binary_search_by(|account| account.id.cmp(&self.record.id));
+        let is_hinted = place.is_ok_and(|place| table.accounts[place].hinted);
+        let mut blocks = self.troubles(now);
+        let blocked_models: BTreeMap<_, _> = blocks
+            .iter()
+            .filter(|trouble| trouble.scope == Scope::Model)
+            .map(|trouble| (trouble.subject.clone(), trouble.clone()))
+            .collect();
+        let shown = own.map(Trouble::of_account).or_else(|| shut.map(|(site, block)| Trouble::at(site, block)));
+        blocks.extend(shared.iter().map(|(site, block)| Trouble::at(site, block)));
         let signs = Signs {
             enabled: self.record.enabled,
             usable: grant.is_some_and(|grant| grant.is_usable(now)),
             minting: self.state.is_minting(),
-            block,
+            block: own.or(shut.map(|(_, block)| block)),
             trouble,
             needs_login: credentials.needs_login(),
             blocked_models: blocked_models.len(),
@@ -71,8 +101,11 @@ impl AccountActor {
             weight: self.record.weight,
             max_concurrency: self.record.max_concurrency,
             health: signs.health(),
-            trouble: block.or(trouble).map(Trouble::of),
+            trouble: shown.or_else(|| trouble.map(Trouble::of_login)),
             blocked_models,
+            blocks,
+            hinted: is_hinted,
+            enabled: self.record.enabled,
             current_model: self.current_model().to_string(),
             models,
             unroutable_models,

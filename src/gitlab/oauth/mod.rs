@@ -27,7 +27,7 @@ use crate::domain::fault::{self, Fault, Hold, Reason};
 use crate::domain::oauth::{OAuthApp, OAuthPair};
 use crate::domain::secret::Secret;
 use crate::domain::time::Clock;
-use crate::gitlab::error::{Call, CallError, classify, of_send_error};
+use crate::gitlab::error::{Call, CallError, not_the_api, of_send_error};
 use crate::gitlab::upstream::{SendError, Upstream};
 use reply::{TokenReply, Unusable};
 use wire::Wire;
@@ -186,7 +186,7 @@ fn unsent(call: Call) -> ExchangeError {
 }
 
 fn useless(call: Call, why: Unusable) -> ExchangeError {
-    ExchangeError::Unknown(CallError { note: why.to_string(), ..classify(call, 200, b"") })
+    ExchangeError::Unknown(CallError { note: why.to_string(), ..not_the_api(call) })
 }
 
 fn not_renewable() -> ExchangeError {

@@ -4,7 +4,7 @@
 //! an answer is used where it succeeds; what a failure means is decided from the answer itself, since the errors of
 //! `oauth2` quote whole bodies, and do not tell what was sent from what was not.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::time::Duration;
 
 use actix_web::web::Bytes;
@@ -16,7 +16,7 @@ use oauth2::{AsyncHttpClient, HttpRequest, HttpResponse};
 use url::form_urlencoded::Serializer;
 
 use crate::domain::secret::Secret;
-use crate::gitlab::error::{Call, classify, of_read_error, of_send_error};
+use crate::gitlab::error::{Call, WaitHeaders, classify, of_read_error, of_send_error};
 use crate::gitlab::oauth::outcome::{ExchangeError, error_value};
 use crate::gitlab::upstream::{Outgoing, ReadError, SendError, Upstream};
 
@@ -33,7 +33,7 @@ pub(super) struct Wire<'a> {
     upstream: &'a Upstream,
     call: Call,
     met: RefCell<Met>,
-    retry_after: Cell<Option<Duration>>,
+    waits: RefCell<WaitHeaders>,
 }
 
 /// What became of the request.
@@ -53,7 +53,7 @@ pub(super) struct NoAnswer;
 
 impl<'a> Wire<'a> {
     pub(super) fn new(upstream: &'a Upstream, call: Call) -> Self {
-        Self { upstream, call, met: RefCell::new(Met::Nothing), retry_after: Cell::new(None) }
+        Self { upstream, call, met: RefCell::new(Met::Nothing), waits: RefCell::default() }
     }
 
     /// Sends `form` to `url`, and returns status and body of the answer, if one came to its end.
@@ -78,26 +78,26 @@ impl<'a> Wire<'a> {
 
     /// Returns what it means that there are no tokens. What was sent in `secrets` is struck from what was answered.
     pub(super) fn error(self, secrets: &[&Secret<String>]) -> ExchangeError {
-        let (call, retry_after) = (self.call, self.retry_after.get());
+        let (call, waits) = (self.call, self.waits.take());
         match self.met.into_inner() {
             Met::Nothing => {
                 let unsent = SendError::Connect("the request could not be built".to_owned());
                 ExchangeError::Refused(of_send_error(call, &unsent))
             }
-            Met::NoAnswer(error @ (SendError::Connect(_) | SendError::ForbiddenAddress)) => {
-                ExchangeError::Refused(of_send_error(call, &error))
-            }
+            Met::NoAnswer(
+                error @ (SendError::Host(_) | SendError::Connect(_) | SendError::Tls(_) | SendError::ForbiddenAddress),
+            ) => ExchangeError::Refused(of_send_error(call, &error)),
             Met::NoAnswer(error @ (SendError::Broken(_) | SendError::Timeout)) => {
                 ExchangeError::Unknown(of_send_error(call, &error))
             }
             // What an error says is worth less than its status.
-            Met::NoEnd(status, _) if status >= 300 => ExchangeError::of(classify(call, status, b"").until(retry_after)),
+            Met::NoEnd(status, _) if status >= 300 => ExchangeError::of(classify(call, status, &waits, b"")),
             Met::NoEnd(_, error) => ExchangeError::Unknown(of_read_error(call, &error)),
             Met::Answer(status, body) => {
                 let clean = secrets.iter().fold(body.to_vec(), |body, secret| secret.struck_from(&body).into_owned());
                 // A success may hold new tokens, which nobody could strike.
                 let said: &[u8] = if status >= 300 || error_value(&clean).is_some() { &clean } else { b"" };
-                ExchangeError::of(classify(call, status, said).until(retry_after))
+                ExchangeError::of(classify(call, status, &waits, said))
             }
         }
     }
@@ -109,7 +109,7 @@ impl<'a> Wire<'a> {
             Err(error) => return Met::NoAnswer(error),
         };
         let status = reply.status;
-        self.retry_after.set(reply.retry_after);
+        self.waits.replace(reply.waits.clone());
         match reply.read(BODY_BYTES_MAX, IDLE_TIMEOUT).await {
             Ok(body) => Met::Answer(status, body),
             Err(error) => Met::NoEnd(status, error),
@@ -160,6 +160,6 @@ fn response(status: u16, body: &[u8]) -> Option<HttpResponse> {
 #[cfg(test)]
 impl<'a> Wire<'a> {
     pub(super) fn after(upstream: &'a Upstream, call: Call, met: Met) -> Self {
-        Self { upstream, call, met: RefCell::new(met), retry_after: Cell::new(None) }
+        Self { upstream, call, met: RefCell::new(met), waits: RefCell::default() }
     }
 }

@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 
 use crate::domain::endpoint::InstanceUrl;
 use crate::domain::secret::Secret;
-use crate::gitlab::error::{Call, CallError, classify, of_read_error, of_send_error};
+use crate::gitlab::error::{Call, CallError, classify, not_the_api, of_read_error, of_send_error};
 use crate::gitlab::upstream::{Outgoing, SendError, Upstream};
 
 /// Longest wait for an answer's head. Rails itself waits up to 30 s for the token service.
@@ -46,7 +46,7 @@ impl Session<'_> {
     ) -> Result<T, CallError> {
         let outgoing = self.outgoing(method, path, body).map_err(|error| of_send_error(call, &error))?;
         let reply = self.upstream.send(&outgoing).await.map_err(|error| of_send_error(call, &error))?;
-        let (status, json, retry_after) = (reply.status, reply.is_json(), reply.retry_after);
+        let (status, json, waits) = (reply.status, reply.is_json(), reply.waits.clone());
         let body = match reply.read(BODY_BYTES_MAX, IDLE_TIMEOUT).await {
             Ok(body) => body,
             // What an error says is worth less than its status.
@@ -55,11 +55,11 @@ impl Session<'_> {
         };
         // A login page answers 200 as well: only JSON that has the wanted shape is a success.
         if (200..300).contains(&status) && json {
-            return serde_json::from_slice(&body).map_err(|_| classify(call, status, b""));
+            return serde_json::from_slice(&body).map_err(|_| not_the_api(call));
         }
         // An error may quote the token that it is about.
         let body = self.token.struck_from(&body);
-        Err(classify(call, status, if json { &body } else { b"" }).until(retry_after))
+        Err(classify(call, status, &waits, if json { &body } else { b"" }))
     }
 
     fn outgoing(&self, method: Method, path: &str, body: actix_web::web::Bytes) -> Result<Outgoing, SendError> {

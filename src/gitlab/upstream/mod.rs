@@ -13,9 +13,7 @@ use actix_tls::connect::{ConnectError as TcpConnectError, ConnectInfo, Connectio
 use actix_web::dev::Service;
 use actix_web::error::ParseError;
 use awc::error::{ConnectError, PayloadError, SendRequestError};
-use awc::http::header::{
-    ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, USER_AGENT,
-};
+use awc::http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, USER_AGENT};
 use awc::http::{Method, Uri};
 use futures::future::LocalBoxFuture;
 use futures::stream::{LocalBoxStream, StreamExt};
@@ -24,6 +22,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::domain::endpoint::{AddressPolicy, EndpointError};
+use crate::gitlab::error::WaitHeaders;
 
 /// A connection that has been idle for longer is not used again. Shorter than the 60 s or more that load balancers
 /// in front of GitLab keep idle connections, so that a stale one is rare.
@@ -83,17 +82,23 @@ pub(crate) struct Reply {
     pub(crate) status: u16,
     pub(crate) content_type: Option<String>,
     pub(crate) content_length: Option<u64>,
-    /// What `Retry-After` says, where it says seconds; a date is not believed.
-    pub(crate) retry_after: Option<Duration>,
+    /// What its headers say about when to come back; empty for a success.
+    pub(crate) waits: WaitHeaders,
     pub(crate) body: ByteStream,
 }
 
 /// Why no head of an answer came.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SendError {
+    /// No connection, for a reason that lies in this machine: the request was not sent.
+    #[error("cannot connect: {0}")]
+    Host(String),
     /// No connection: the request was not sent.
     #[error("cannot connect: {0}")]
     Connect(String),
+    /// A connection, but no TLS on it: the request was not sent.
+    #[error("cannot connect: {0}")]
+    Tls(String),
     /// The name leads to an address that is never connected to.
     #[error("cannot connect: the host name leads to an address that duopool never connects to")]
     ForbiddenAddress,
@@ -197,7 +202,11 @@ async fn attempt(mut request: awc::ClientRequest, outgoing: &Outgoing) -> Result
         status: response.status().as_u16(),
         content_type: header(CONTENT_TYPE).map(str::to_owned),
         content_length: header(CONTENT_LENGTH).and_then(|text| text.parse().ok()),
-        retry_after: header(RETRY_AFTER).and_then(|text| text.trim().parse().ok()).map(Duration::from_secs),
+        waits: if response.status().is_success() {
+            WaitHeaders::default()
+        } else {
+            WaitHeaders::of(response.headers())
+        },
         // awc's body panics when polled after its end; a fused one does not.
         body: response.fuse().boxed_local(),
     })
@@ -261,13 +270,38 @@ fn send_error(error: SendRequestError) -> SendError {
             if error.downcast_ref::<EndpointError>().is_some() {
                 return SendError::ForbiddenAddress;
             }
-            SendError::Connect(error.to_string())
+            let is_hosts = error.downcast_ref::<std::io::Error>().is_some_and(is_hosts_fault);
+            let said = error.to_string();
+            if is_hosts { SendError::Host(said) } else { SendError::Connect(said) }
         }
+        SendRequestError::Connect(ConnectError::Io(error)) if is_hosts_fault(&error) => {
+            SendError::Host(error.to_string())
+        }
+        SendRequestError::Connect(ConnectError::Io(error)) if is_of_tls(&error) => SendError::Tls(error.to_string()),
         SendRequestError::Connect(error) => SendError::Connect(error.to_string()),
         SendRequestError::Timeout => SendError::Timeout,
         SendRequestError::Url(error) => SendError::Connect(error.to_string()),
         other => SendError::Broken(other.to_string()),
     }
+}
+
+fn is_of_tls(error: &std::io::Error) -> bool {
+    error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()).is_some()
+}
+
+/// Returns whether a failure to connect lies in this machine, whoever was to be reached: no network, no answer from DNS,
+/// no file descriptor or port left.
+///
+/// What the resolver says comes as a text alone. Source: `gai_strerror(EAI_AGAIN)` of glibc, and of musl.
+fn is_hosts_fault(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{AddrNotAvailable, NetworkDown, NetworkUnreachable, OutOfMemory};
+    /// `ENFILE` and `EMFILE`, which have no kind of their own; the same numbers on Linux and the BSDs.
+    const NO_DESCRIPTORS: [i32; 2] = [23, 24];
+    let said = error.to_string();
+    matches!(error.kind(), AddrNotAvailable | NetworkDown | NetworkUnreachable | OutOfMemory)
+        || error.raw_os_error().is_some_and(|code| NO_DESCRIPTORS.contains(&code))
+        || said.contains("Temporary failure in name resolution")
+        || said.ends_with("Try again")
 }
 
 /// Resolves a name, drops every address that may not be connected to, connects to one that is left, and switches
@@ -302,7 +336,7 @@ async fn connect(host: &str, port: u16) -> Result<TcpStream, TcpConnectError> {
             tokio::net::lookup_host((bare, port)).await.map_err(|e| TcpConnectError::Resolver(Box::new(e)))?.collect()
         }
     };
-    let mut failure = TcpConnectError::NoRecords;
+    let mut failure = None;
     for address in allowed(bare, found)? {
         match TcpStream::connect(address).await {
             Ok(stream) => {
@@ -310,10 +344,12 @@ async fn connect(host: &str, port: u16) -> Result<TcpStream, TcpConnectError> {
                 stream.set_nodelay(true).map_err(TcpConnectError::Io)?;
                 return Ok(stream);
             }
-            Err(error) => failure = TcpConnectError::Io(error),
+            // A machine without IPv6 reaches none of those addresses: what the others say tells more.
+            Err(error) if failure.as_ref().is_none_or(is_hosts_fault) => failure = Some(error),
+            Err(_) => {}
         }
     }
-    Err(failure)
+    Err(failure.map_or(TcpConnectError::NoRecords, TcpConnectError::Io))
 }
 
 /// Returns those of `found` that `host` may be reached at; an error if there were some and none is left.

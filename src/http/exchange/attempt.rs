@@ -6,22 +6,23 @@ use actix_web::HttpResponse;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use actix_web::web::{Bytes, Data};
 use futures::StreamExt;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::account::lease::Lease;
-use crate::domain::fault::{Reason, Scope};
+use crate::domain::fault::{Fault, Hold, Reason, Scope};
 use crate::domain::model::{Dialect, Thinking};
-use crate::gitlab::error::{Call, CallError, classify, of_read_error, of_send_error};
+use crate::gitlab::error::{Call, CallError, Stage, classify, of_read_error, of_send_error, of_stage};
 use crate::gitlab::gateway::{self, GatewayPath};
-use crate::gitlab::upstream::{ReadError, Reply};
+use crate::gitlab::upstream::{ReadError, Reply, SendError};
 use crate::http::door::Door;
 use crate::http::drain::Open;
 use crate::http::error::ApiError;
-use crate::http::exchange::journey::{Failed, unsupported};
+use crate::http::exchange::journey::Failed;
+use crate::http::exchange::mishap::{of_answer_error, of_deadline, of_event, told_of, unreadable};
 use crate::http::exchange::{Incoming, Kind, told};
 use crate::http::sse_body::{SseBody, Start};
 use crate::protocol::canonical::Target;
-use crate::protocol::error::{ErrorClass, UpstreamMessage, read};
+use crate::protocol::error::{UpstreamMessage, read};
 use crate::protocol::passthrough::{StreamWatch, splice, splice_chat_for_gpt, without_seals};
 use crate::protocol::reasoning::Sealer;
 use crate::protocol::translate::{Flow, Pipe, Plan, Translation, WayBack, plan};
@@ -72,7 +73,7 @@ pub(super) async fn attempt(
         response.insert_header((CACHE_CONTROL, "no-cache"));
         if reply.is_json() {
             let Prepared { plan, way_back, .. } = prepared;
-            return match unasked_whole(door, plan, way_back, reply).await {
+            return match unasked_whole(door, incoming, (plan, way_back), reply).await {
                 Ok(events) => {
                     lease.succeeded();
                     Ok(response.body(events))
@@ -83,7 +84,7 @@ pub(super) async fn attempt(
         let body = stream(door, incoming, lease, prepared, (reply, started), open).await?;
         return Ok(response.streaming(body));
     }
-    match whole(door, &prepared, reply).await {
+    match whole(door, incoming, &prepared, reply).await {
         Ok(body) => {
             lease.succeeded();
             Ok(response.insert_header((CONTENT_TYPE, "application/json")).body(body))
@@ -158,7 +159,10 @@ async fn send(
     let most = most.min(incoming.deadline.saturating_duration_since(Instant::now()));
     let body = prepared.body.clone();
     let sent = gateway::send(&door.upstream, lease.grant(), prepared.path, &incoming.passed, body, most).await;
-    let reply = sent.map_err(|error| (of_send_error(Call::Gateway, &error), None))?;
+    let reply = sent.map_err(|error| match error {
+        SendError::Timeout if Instant::now() >= incoming.deadline => (of_deadline(), None),
+        error => (of_send_error(Call::Gateway, &error), None),
+    })?;
     let events = reply.content_type.as_deref().is_some_and(|kind| kind.starts_with("text/event-stream"));
     // Where an answer is rewritten anyway, it may come in either form.
     let either = events || reply.is_json();
@@ -170,52 +174,63 @@ async fn send(
     if (200..300).contains(&reply.status) && fits {
         return Ok(reply);
     }
-    let status = reply.status;
+    let (status, waits) = (reply.status, reply.waits.clone());
     // A status says enough where its body does not come.
     let body = reply.read(ERROR_BYTES_MAX, settings.idle_timeout.min(PRELUDE_TIME_MAX)).await.unwrap_or_default();
     // A success of the wrong kind is no success, whatever it says.
     let body = if (200..300).contains(&status) { Bytes::new() } else { body };
     let body = lease.grant().struck_from(&body);
-    Err((classify(Call::Gateway, status, &body), read(&body)))
+    Err((classify(Call::Gateway, status, &waits, &body), read(&body)))
 }
 
 /// Reads an answer to its end, and brings it into the client's dialect as one body.
-async fn whole(door: &Door, prepared: &Prepared, reply: Reply) -> Result<Bytes, (CallError, Option<UpstreamMessage>)> {
-    let cut_short = || (of_read_error(Call::Gateway, &ReadError::CutShort), None);
+async fn whole(
+    door: &Door,
+    incoming: &Incoming,
+    prepared: &Prepared,
+    reply: Reply,
+) -> Result<Bytes, (CallError, Option<UpstreamMessage>)> {
     let is_json = reply.is_json();
-    let read_whole = reply.read(ANSWER_BYTES_MAX, door.settings().idle_timeout).await;
-    let body = read_whole.map_err(|error| (of_read_error(Call::Gateway, &error), None))?;
+    let body = read_whole(door, incoming, reply).await.map_err(|error| (error, None))?;
     let (now, way_back) = (door.now(), &prepared.way_back);
     match prepared.plan {
         // A connection that broke looks like the end of a body without a length: only whole JSON is an answer.
         Plan::PassThrough => {
-            serde_json::from_slice::<serde::de::IgnoredAny>(&body).map_err(|_| cut_short()).map(|_| body)
+            let checked = serde_json::from_slice::<serde::de::IgnoredAny>(&body);
+            checked.map_err(|error| (unreadable(&error.to_string()), None)).map(|_| body)
         }
         Plan::Translate(translation) if is_json => {
-            translation.answer(&body, now, way_back).map(Bytes::from).map_err(|_| cut_short())
+            translation.answer(&body, now, way_back).map(Bytes::from).map_err(|error| (of_answer_error(&error), None))
         }
         Plan::Translate(translation) => {
-            let told = translation.answer_of_stream(&body, now, way_back).map_err(|_| cut_short())?;
+            let told = translation.answer_of_stream(&body, now, way_back);
+            let told = told.map_err(|error| (of_answer_error(&error), None))?;
             told.map(Bytes::from).map_err(|data| of_event(&data))
         }
     }
 }
 
 /// Reads a whole answer where a stream was asked for, and brings it into the client's dialect as a stream.
-async fn unasked_whole(door: &Door, plan: Plan, way_back: WayBack, reply: Reply) -> Result<Bytes, CallError> {
-    let cut_short = || of_read_error(Call::Gateway, &ReadError::CutShort);
-    let read_whole = reply.read(ANSWER_BYTES_MAX, door.settings().idle_timeout).await;
-    let body = read_whole.map_err(|error| of_read_error(Call::Gateway, &error))?;
+async fn unasked_whole(
+    door: &Door,
+    incoming: &Incoming,
+    (plan, way_back): (Plan, WayBack),
+    reply: Reply,
+) -> Result<Bytes, CallError> {
+    let body = read_whole(door, incoming, reply).await?;
     // A reply of the wrong form is let through for a translation alone.
-    let Plan::Translate(translation) = plan else { return Err(cut_short()) };
-    translation.stream_of_answer(&body, door.now(), &way_back).map(Bytes::from).map_err(|_| cut_short())
+    let Plan::Translate(translation) = plan else { return Err(unreadable("not a stream")) };
+    let events = translation.stream_of_answer(&body, door.now(), &way_back);
+    events.map(Bytes::from).map_err(|error| of_answer_error(&error))
 }
 
-/// Returns what an error event of an upstream means.
-fn of_event(data: &[u8]) -> (CallError, Option<UpstreamMessage>) {
-    let said = read(data);
-    let status = said.as_ref().map_or(500, |said| status_of(said.class()));
-    (classify(Call::Gateway, status, data), said)
+/// Reads a body to its end, within the request's deadline.
+async fn read_whole(door: &Door, incoming: &Incoming, reply: Reply) -> Result<Bytes, CallError> {
+    let reading = reply.read(ANSWER_BYTES_MAX, door.settings().idle_timeout);
+    match timeout_at(incoming.deadline, reading).await {
+        Ok(read) => read.map_err(|error| of_read_error(Call::Gateway, &error)),
+        Err(_) => Err(of_deadline()),
+    }
 }
 
 /// Holds a stream back until its first content, so that an error before it can be answered by another account.
@@ -237,9 +252,11 @@ async fn stream(
     while !pipe.content_started() && !pipe.finished() && prelude.len() < PRELUDE_BYTES_MAX {
         let committed = Instant::now() >= held_until;
         let most = if prelude.is_empty() { idle } else { held_until.saturating_duration_since(Instant::now()) };
+        let most = most.min(incoming.deadline.saturating_duration_since(Instant::now()));
         let piece = match timeout(most, reply.body.next()).await {
+            Err(_) if Instant::now() >= incoming.deadline => return Err(settle(lease, of_deadline(), None)),
             Err(_) if prelude.is_empty() => {
-                return Err(settle(lease, of_read_error(Call::Gateway, &ReadError::Stalled), None));
+                return Err(settle(lease, of_stage(Call::Gateway, Stage::Prelude, ""), None));
             }
             Err(_) => break,
             Ok(None | Some(Err(_))) => {
@@ -250,7 +267,7 @@ async fn stream(
         match pipe.feed(&piece, &mut prelude) {
             Ok(Flow::AsIs) => prelude.extend_from_slice(&piece),
             Ok(Flow::Rewritten) => {}
-            Err(_) => return Err(settle(lease, of_read_error(Call::Gateway, &ReadError::CutShort), None)),
+            Err(error) => return Err(settle(lease, of_answer_error(&error), None)),
         }
         if let Some(data) = pipe.error() {
             let data = lease.grant().struck_from(data);
@@ -279,21 +296,6 @@ fn pipe_of(translation: Translation, door: &Door, way_back: WayBack) -> Pipe {
     Pipe::Translate(Box::new(translation.stream(door.now(), way_back)))
 }
 
-/// Returns the status that an error inside a stream would have had outside, so that one table decides about both.
-pub(in crate::http) fn status_of(class: ErrorClass) -> u16 {
-    match class {
-        ErrorClass::InvalidRequest => 400,
-        ErrorClass::Authentication | ErrorClass::Permission => 403,
-        ErrorClass::Billing => 402,
-        ErrorClass::NotFound => 404,
-        ErrorClass::TooLarge => 413,
-        ErrorClass::RateLimit => 429,
-        ErrorClass::Internal => 500,
-        ErrorClass::Overloaded => 529,
-        ErrorClass::Timeout => 504,
-    }
-}
-
 /// Ends the lease with a fault, and says what the client would be told if it were the last.
 fn settle(lease: Lease, error: CallError, said: Option<UpstreamMessage>) -> Failed {
     let told = told_of(&error, said, lease.model().as_str());
@@ -315,30 +317,8 @@ fn settle(lease: Lease, error: CallError, said: Option<UpstreamMessage>) -> Fail
 
 /// The request cannot be brought into the model's dialect: nobody else could either, and no account is at fault.
 fn refused(lease: &Lease, told: ApiError) -> Failed {
-    let fault = crate::domain::fault::Fault {
-        scope: Scope::Request,
-        reason: Reason::BadRequest,
-        hold: crate::domain::fault::Hold::None,
-        curable: false,
-    };
+    let (scope, reason) = (Scope::Request, Reason::BadRequest);
+    let fault = Fault { scope, reason, hold: Hold::None, curable: false };
     let error = CallError { fault, status: None, note: String::new() };
     Failed { model: lease.model().clone(), gateway: lease.grant().gateway.clone(), renewable: None, told, error }
-}
-
-fn told_of(error: &CallError, said: Option<UpstreamMessage>, model: &str) -> ApiError {
-    let (scope, reason) = (error.fault.scope, error.fault.reason);
-    let overflows = said.as_ref().is_some_and(UpstreamMessage::is_context_overflow);
-    let message = said.as_ref().map_or_else(|| error.note.clone(), |said| said.message.clone());
-    // A page of a proxy in between says nothing that a client could read.
-    let message = if message.is_empty() { reason.to_string() } else { message };
-    match (scope, reason, error.status) {
-        (_, Reason::UnsupportedModel, _) => unsupported(model),
-        (_, Reason::TooLong, _) => ApiError::TooLong { message },
-        (Scope::Request, _, Some(400)) if overflows => ApiError::TooLong { message },
-        (Scope::Request | Scope::Provider, _, Some(status)) => {
-            let (code, param) = said.map_or((None, None), |said| (said.code, said.param));
-            ApiError::Provider { status, message, code, param }
-        }
-        _ => ApiError::Upstream { reason },
-    }
 }

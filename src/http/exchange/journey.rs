@@ -107,14 +107,16 @@ impl Journey {
     ) -> Result<(), ApiError> {
         warn_of(incoming, &account, &failed);
         let Failed { error: CallError { fault, .. }, model, gateway, renewable, told } = failed;
-        let (is_the_accounts, reason) = (is_the_accounts(&fault), fault.reason);
+        let (is_the_accounts, scope, reason) = (is_the_accounts(&fault), fault.scope, fault.reason);
         let setback = Setback { account, model: model.clone(), gateway: gateway.clone(), fault, renewable };
         match self.retries.failed(setback, Instant::now() < self.deadline, door.now()) {
             Next::End if is_the_accounts => return Err(no_account(self.retries.earliest(), door.now())),
             Next::End => return Err(told),
             Next::Again => {}
         }
-        if reason == Reason::UnsupportedModel {
+        // The gateway's list changes by the month. A provider says the same during an outage: that is believed for this
+        // request alone.
+        if reason == Reason::UnsupportedModel && scope == Scope::Request {
             // A lost message costs one more refusal on the next request.
             door.parts.registry.do_send(ModelRefused { gateway, model });
         }
@@ -128,9 +130,13 @@ impl Journey {
     fn verdict(&mut self, none: NoAccount, incoming: &Incoming, now: Timestamp) -> ApiError {
         match (none, self.last.take()) {
             // What the gateway or the provider said is truer than that nobody is left to ask.
-            (NoAccount::Exhausted | NoAccount::Blocked { .. }, Some(last)) if is_upstreams(&last) => last,
+            (NoAccount::Exhausted | NoAccount::Blocked { .. } | NoAccount::Paused { .. }, Some(last))
+                if is_upstreams(&last) =>
+            {
+                last
+            }
             (NoAccount::NoModel, Some(last)) => last,
-            (NoAccount::Blocked { reason, until, .. }, _) => {
+            (NoAccount::Blocked { reason, until, .. } | NoAccount::Paused { reason, until }, _) => {
                 no_account(Some(sooner(self.retries.earliest(), (until, reason))), now)
             }
             (NoAccount::Exhausted, _) => no_account(self.retries.earliest(), now),
@@ -156,6 +162,9 @@ fn is_upstreams(error: &ApiError) -> bool {
             reason,
             Reason::GatewayError
                 | Reason::GatewayUnreachable
+                | Reason::TlsFailed
+                | Reason::HostOffline
+                | Reason::ProviderRefused
                 | Reason::CutShort
                 | Reason::Timeout
                 | Reason::ProviderError

@@ -6,6 +6,7 @@
 mod attempt;
 mod count;
 mod journey;
+mod mishap;
 
 use std::sync::Arc;
 
@@ -29,8 +30,8 @@ use crate::http::guard::client_scope;
 use crate::http::{body, request_id};
 use crate::protocol::passthrough::{Peek, peek};
 
-pub(in crate::http) use attempt::status_of;
 use journey::Journey;
+pub(in crate::http) use mishap::{of_answer_error, of_deadline, of_event, told_of};
 
 /// Longest header value that is taken, in bytes. Well below what the HTTP parser takes (128 KiB for a whole head), so that
 /// an absurd header is told in the client's own dialect.

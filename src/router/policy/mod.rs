@@ -4,6 +4,10 @@
 //! seed. Filters first (pool, not tried, serves the model, not blocked, has a grant, has a slot), then those whose
 //! credits are not in doubt, then the highest tier, then the conversation's own account, then the strategy.
 //!
+//! A block of a provider, a gateway or this machine is an opinion, formed from a few faults. It keeps new requests away; one
+//! that is on its way already, because an account failed it, goes on to accounts that share the block if there are no
+//! others: the fault that it met may be what formed the opinion, and may have been chance. Its attempts are few.
+//!
 //! Not here: what is blocked and how long (`account::state`), and who waits for a slot (`router::queue`).
 
 mod contest;
@@ -18,6 +22,7 @@ use self::obstacles::Obstacles;
 pub(crate) use self::obstacles::sooner;
 use crate::account::api::{Snapshot, Standing, Table};
 use crate::account::lease::{Bell, Lease, Terms};
+use crate::account::shared_health::{Passage, Shared};
 use crate::domain::catalogue::{Catalogue, Wanted};
 use crate::domain::fault::Reason;
 use crate::domain::model::{Dialect, ModelName, Provider};
@@ -49,13 +54,16 @@ pub(crate) struct Choice<'a> {
     pub(crate) is_probe: bool,
     /// Where the account stands in the strategy's order once it is taken, if that changes.
     pub(crate) turn: Option<u64>,
+    /// The shared health that it was chosen by, and when.
+    shared: &'a Arc<Shared>,
+    now: Timestamp,
 }
 
 impl Choice<'_> {
     /// Takes the lease that was chosen; `None` if somebody else took it since the table was read.
     pub(crate) fn take(self, bell: &Arc<Bell>) -> Option<Lease> {
-        let Self { account, model, dialect, is_probe, turn } = self;
-        Lease::take(account, Terms { model, dialect, is_probe, turn }, bell)
+        let Self { account, model, dialect, is_probe, turn, shared, now } = self;
+        Lease::take(account, Terms { model, dialect, is_probe, turn, shared: Arc::clone(shared), now }, bell)
     }
 }
 
@@ -87,8 +95,9 @@ pub(crate) fn choose<'a>(
     // Others take slots meanwhile: there may be nobody any more.
     let contest = next.filter(|next| next.winner().is_some()).unwrap_or(contest);
     let Some(winner) = contest.winner() else { return Err(obstacles.answer(ask, now)) };
-    let Contender { account, model, dialect, is_probe } = winner;
-    Ok(Choice { account, model: model.clone(), dialect, is_probe, turn: contest.next_turn() })
+    let Contender { account, model, dialect, is_probe, .. } = winner;
+    let (model, turn) = (model.clone(), contest.next_turn());
+    Ok(Choice { account, model, dialect, is_probe, turn, shared: &table.shared, now })
 }
 
 /// Lets every account that could serve take part in `contest`.
@@ -151,16 +160,30 @@ fn fitness<'a: 'b, 'b>(
         }
         return Fitness::Unfit;
     }
-    if account.usable_grant(now).is_none() {
+    let Some(grant) = account.usable_grant(now) else {
         obstacles.without_grant(account, now);
         return Fitness::Unfit;
-    }
+    };
+    let passage = if table.shared.is_empty() {
+        Passage::Free
+    } else {
+        table.shared.passage(&grant.gateway, model, &account.group, now)
+    };
+    let against_opinion = match passage {
+        Passage::Blocked { by_opinion: true, .. } if !ask.tried.is_empty() => true,
+        Passage::Blocked { block, .. } => {
+            obstacles.shut(block, now);
+            return Fitness::Unfit;
+        }
+        Passage::Free | Passage::Unproven { .. } => false,
+    };
     let is_probe = standing == Standing::Unproven;
-    if account.gauge.in_flight() >= account.max_concurrency || (is_probe && account.gauge.is_probing()) {
+    let others_try = passage == Passage::Unproven { taken: true } || (is_probe && account.gauge.is_probing());
+    if others_try || account.gauge.in_flight() >= account.max_concurrency {
         obstacles.busy = true;
         return Fitness::Aside;
     }
-    Fitness::Fit(Contender { account, model, dialect, is_probe })
+    Fitness::Fit(Contender { account, model, dialect, is_probe, against_opinion })
 }
 
 /// Returns the exact model that `account` would be asked for, if its gateway supports one.

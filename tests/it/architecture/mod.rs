@@ -32,7 +32,10 @@ const FLOORS: &[Room] = &[
     // There for the tests alone.
     room("simulation", &["router", "account", "gitlab", "store", "domain"]),
     room("main", &["cli"]),
-    room("bench", &["router", "account::api", "gitlab::direct_access", "gitlab::gateway", "domain"]),
+    room(
+        "bench",
+        &["router", "account::api", "account::shared_health", "gitlab::direct_access", "gitlab::gateway", "domain"],
+    ),
     room(
         "cli",
         &[
@@ -99,7 +102,7 @@ const PURE: &[&str] = &[
     "account/blocks.rs",
     "account/credentials/",
     "account/exchange/",
-    "account/shared_health.rs",
+    "account/shared_health/",
     "account/state/",
     "account/turns/",
     "domain/",

@@ -20,29 +20,29 @@ fn with_application(layer: &mut Layer) {
     layer.gitlab_oauth_client_id = Some(DEMO_PUBLIC_CLIENT_ID.to_owned());
 }
 
-async fn app_of(names: &[&str]) -> TestApp {
+pub async fn app_of(names: &[&str]) -> TestApp {
     TestApp::start(names, with_application).await
 }
 
 /// Begins a login and returns what is shown of it.
-async fn begin(app: &TestApp, body: &Value) -> Value {
+pub async fn begin(app: &TestApp, body: &Value) -> Value {
     let answer = try_begin(app, body).await;
     assert_eq!(answer.status, 201, "{}", answer.text());
     answer.json()
 }
 
-async fn try_begin(app: &TestApp, body: &Value) -> Answer {
+pub async fn try_begin(app: &TestApp, body: &Value) -> Answer {
     app.admin("POST", "/admin/v1/logins").json(body).send().await
 }
 
 /// Returns where GitLab sends the browser of a user who signs in to `login`.
-fn sign_in(app: &TestApp, name: &str, login: &Value) -> String {
+pub fn sign_in(app: &TestApp, name: &str, login: &Value) -> String {
     let authorize_url = login["authorize_url"].as_str().expect("an address to open");
     app.gitlab.approve(name, authorize_url, Decision::Authorize).expect("GitLab's page works")
 }
 
 /// Gives the server the address that the browser was sent to.
-async fn answer(app: &TestApp, login: &Value, callback_url: &str) -> Answer {
+pub async fn answer(app: &TestApp, login: &Value, callback_url: &str) -> Answer {
     let path = format!("/admin/v1/logins/{}", login["id"].as_str().expect("an id"));
     app.admin("POST", &path).json(&json!({ "callback_url": callback_url })).send().await
 }
@@ -55,7 +55,7 @@ async fn shown(app: &TestApp, login: &Value) -> Value {
 }
 
 /// Waits until the server says of `login` what `wanted` wants.
-async fn login_when(app: &TestApp, login: &Value, wanted: impl Fn(&Value) -> bool) -> Value {
+pub async fn login_when(app: &TestApp, login: &Value, wanted: impl Fn(&Value) -> bool) -> Value {
     for _ in 0..4_000 {
         let now = shown(app, login).await;
         if wanted(&now) {

@@ -162,7 +162,8 @@ fn a_success_clears_the_account_and_its_model_and_no_other_model() {
 fn a_fault_that_is_not_the_accounts_says_nothing_about_it() {
     let rng = &mut rng(0);
     let mut state = minted(rng);
-    for scope in [Scope::Request, Scope::Provider, Scope::Gateway, Scope::Instance] {
+    let wide = [Scope::Namespace, Scope::Provider, Scope::Gateway, Scope::Instance, Scope::Host];
+    for scope in wide.into_iter().chain([Scope::Request]) {
         for hold in [Hold::None, Hold::Backoff, Hold::For(HOUR), Hold::UntilFixed] {
             assert_eq!(act(&mut state, failed(1, "claude-a", fault(scope, Reason::GatewayError, hold)), NOW, rng), []);
         }

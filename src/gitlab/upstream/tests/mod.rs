@@ -196,3 +196,51 @@ async fn a_forbidden_address_is_told_from_one_that_does_not_answer() {
     let outgoing = Outgoing { method: Method::GET, url, headers: Vec::new(), body: Bytes::new(), head_timeout: LONG };
     assert!(matches!(in_time(client.send(&outgoing)).await, Err(SendError::Connect(_))));
 }
+
+#[test]
+fn what_this_machine_lacks_is_told_from_what_others_do() {
+    use std::io::{Error, ErrorKind};
+    let hosts = [
+        Error::from(ErrorKind::NetworkUnreachable),
+        Error::from(ErrorKind::NetworkDown),
+        Error::from(ErrorKind::AddrNotAvailable),
+        Error::from_raw_os_error(24),
+        Error::from_raw_os_error(23),
+        Error::other("failed to lookup address information: Temporary failure in name resolution"),
+        Error::other("failed to lookup address information: Try again"),
+    ];
+    for error in hosts {
+        let said = error.to_string();
+        assert!(is_hosts_fault(&error), "{said}");
+        let resolving = said.contains("lookup");
+        let error = if resolving { ConnectError::Resolver(Box::new(error)) } else { ConnectError::Io(error) };
+        assert!(matches!(send_error(SendRequestError::Connect(error)), SendError::Host(_)), "{said}");
+    }
+    let others = [
+        Error::from(ErrorKind::ConnectionRefused),
+        Error::from(ErrorKind::HostUnreachable),
+        Error::from(ErrorKind::TimedOut),
+        Error::other("failed to lookup address information: Name or service not known"),
+    ];
+    for error in others {
+        let said = error.to_string();
+        assert!(
+            matches!(send_error(SendRequestError::Connect(ConnectError::Io(error))), SendError::Connect(_)),
+            "{said}"
+        );
+    }
+}
+
+#[actix::test]
+async fn a_server_without_tls_is_told_from_one_that_is_not_there() {
+    let (server, client) = (RawServer::start().await, upstream());
+    let url = format!("https://127.0.0.1:{}/x", server.port()).parse().unwrap();
+    let outgoing = Outgoing { url, ..get(&server) };
+    let serving = async {
+        let mut peer = server.accept().await;
+        peer.say(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n").await;
+        peer.closed().await;
+    };
+    let (result, ()) = in_time(join(client.send(&outgoing), serving)).await;
+    assert!(matches!(result, Err(SendError::Tls(_))));
+}

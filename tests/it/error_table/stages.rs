@@ -1,0 +1,156 @@
+//! Answers that do not come, or not to their end.
+
+use duopool::config::Layer;
+use duopool::simulator::{Call, Effect, Rule};
+use serde_json::json;
+
+use super::{all, is_ready};
+use crate::support::gateway::{Closed, silent_after};
+use crate::support::requests::{SONNET, chat, messages};
+use crate::support::told::told;
+use crate::support::{Answer, TestApp};
+
+/// Rows that no test can bring about over loopback in seconds: what this machine lacks, names that lead to forbidden
+/// addresses, and GitLab's silence, which is waited for half a minute. Unit tests of `gitlab::upstream` and
+/// `gitlab::error` hold them.
+const BY_UNIT_TESTS: [&str; 6] = [
+    "gateway-host",
+    "gateway-forbidden-address",
+    "gitlab-host",
+    "gitlab-forbidden-address",
+    "gitlab-head-timeout",
+    "gitlab-body-stall",
+];
+
+const OK_STREAM: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
+
+fn seconds(layer: &mut Layer) {
+    (layer.head_timeout_stream_s, layer.idle_timeout_s) = (Some(1), Some(1));
+}
+
+/// Asks Ada, whose gateway is `url`, and then nobody else; and once more with Grace beside her.
+async fn at(url: &str, curable: bool, status: u16) {
+    let app = TestApp::start(&["ada", "grace"], seconds).await;
+    app.add_with("ada", &json!({ "priority": 1, "gateway_url": url })).await;
+    let answer = app.ask("/v1/messages", &messages(SONNET, true)).await;
+    told("/v1/messages", &answer, status, url);
+    app.add("grace").await;
+    let answer = app.ask("/v1/messages", &messages(SONNET, true)).await;
+    assert_eq!(answer.status == 200, curable, "{url}: {}", answer.text());
+    untouched(&app, "ada").await;
+}
+
+async fn untouched(app: &TestApp, name: &str) {
+    app.at_rest().await;
+    let account = app.account(name).await;
+    assert!(is_ready(&account), "{account}");
+}
+
+/// Has the gateway treat Ada so; returns the answer to Grace's being there as well.
+async fn with(effect: Effect, body: &serde_json::Value, change: impl FnOnce(&mut Layer)) -> (TestApp, Answer) {
+    let app = TestApp::start(&["ada", "grace"], change).await;
+    app.add_with("ada", &json!({ "priority": 1 })).await;
+    app.add("grace").await;
+    app.gitlab.add_rule(Rule::always(effect).on(Call::Messages).by("ada"));
+    let answer = app.ask("/v1/messages", body).await;
+    untouched(&app, "ada").await;
+    (app, answer)
+}
+
+async fn cured(effect: Effect, stream: bool) {
+    let said = format!("{effect:?}");
+    let (_, answer) = with(effect, &messages(SONNET, stream), seconds).await;
+    assert_eq!((answer.status, answer.header("x-duopool-attempts")), (200, Some("2")), "{said}: {}", answer.text());
+}
+
+async fn long_line() {
+    let line = "x".repeat(9 * 1024 * 1024);
+    let url = silent_after(&format!("{OK_STREAM}{:x}\r\ndata: {line}", line.len() + 6)).await;
+    let app = TestApp::start(&["ada", "grace"], |_| {}).await;
+    app.add_with("ada", &json!({ "priority": 1, "gateway_url": url })).await;
+    app.add("grace").await;
+    let answer = app.ask("/v1/chat/completions", &chat(SONNET, true)).await;
+    told("/v1/chat/completions", &answer, 502, "long line");
+    assert!(app.gitlab.requests_of(Call::Messages).is_empty());
+    untouched(&app, "ada").await;
+}
+
+async fn deadline() {
+    let whole = |layer: &mut Layer| layer.request_timeout_s = Some(1);
+    for stream in [true, false] {
+        let (app, answer) = with(Effect::Hang, &messages(SONNET, stream), whole).await;
+        told("/v1/messages", &answer, 504, "deadline");
+        assert_eq!(app.gitlab.requests_of(Call::Messages).len(), 1);
+    }
+    // A body that trickles in, or stops, does not outlive it either.
+    let (_, answer) = with(Effect::Stall { after: 40 }, &messages(SONNET, false), whole).await;
+    told("/v1/messages", &answer, 504, "deadline of a body");
+    let (_, answer) = with(Effect::Stall { after: 4 }, &messages(SONNET, true), whole).await;
+    assert!(answer.text().contains("no answer came in time"), "{}", answer.text());
+}
+
+async fn body_stall() {
+    let (app, answer) = with(Effect::Stall { after: 4 }, &messages(SONNET, true), seconds).await;
+    assert_eq!(answer.status, 200);
+    assert!(answer.text().contains("no answer came in time"), "{}", answer.text());
+    // What a client has begun to see is not begun again.
+    assert_eq!(app.gitlab.requests_of(Call::Messages).len(), 1);
+    cured(Effect::Stall { after: 40 }, false).await;
+}
+
+async fn head_timeout() {
+    let (app, answer) = with(Effect::Hang, &messages(SONNET, true), seconds).await;
+    told("/v1/messages", &answer, 504, "head");
+    assert_eq!(app.gitlab.requests_of(Call::Messages).len(), 1);
+}
+
+async fn gitlabs(url: Option<&str>, effect: Option<Effect>, reason: &str) {
+    let app = TestApp::start(&["ada"], |_| {}).await;
+    if let Some(effect) = effect {
+        app.gitlab.add_rule(Rule::always(effect).on(Call::TokenSelf));
+    }
+    let more = url.map_or_else(|| json!({}), |url| json!({ "base_url": url }));
+    let answer = app.try_add("ada", &more).await;
+    assert_eq!((answer.status, answer.json()["reason"].as_str()), (502, Some(reason)), "{}", answer.text());
+}
+
+async fn check(row: &str) {
+    let plain = TestApp::start(&[], |_| {}).await;
+    let closed = Closed::new();
+    let not_tls = plain.gateway_url().replace("http://", "https://");
+    let not_tls = not_tls.as_str();
+    match row {
+        "gateway-connect" => at(&closed.url, true, 502).await,
+        "gateway-tls" => at(not_tls, true, 502).await,
+        "gateway-broken" => cured(Effect::Close, true).await,
+        "gateway-head-timeout" => head_timeout().await,
+        "gateway-prelude-stall" => at(&silent_after(OK_STREAM).await, true, 504).await,
+        "gateway-body-stall" => body_stall().await,
+        "gateway-cut-short" => {
+            cured(Effect::Cut { after: 1 }, true).await;
+            cured(Effect::Cut { after: 40 }, false).await;
+        }
+        "gateway-unreadable" => cured(Effect::garbage(), false).await,
+        "gateway-long-line" => long_line().await,
+        "gateway-too-long" => {
+            let (app, answer) = with(Effect::Pad { bytes: 33 << 20 }, &messages(SONNET, false), |_| {}).await;
+            told("/v1/messages", &answer, 502, "too long");
+            assert_eq!(app.gitlab.requests_of(Call::Messages).len(), 1);
+        }
+        "gateway-deadline" => deadline().await,
+        "gitlab-connect" => gitlabs(Some(&closed.url), None, "instance_unreachable").await,
+        "gitlab-tls" => gitlabs(Some(not_tls), None, "tls_failed").await,
+        "gitlab-broken" => gitlabs(None, Some(Effect::CloseUnprocessed), "instance_unexpected").await,
+        "gitlab-cut-short" => gitlabs(None, Some(Effect::Cut { after: 20 }), "instance_unexpected").await,
+        "gitlab-too-long" => gitlabs(None, Some(Effect::Pad { bytes: 3 << 20 }), "instance_unexpected").await,
+        row => panic!("nobody knows how to bring {row} about"),
+    }
+}
+
+#[actix::test]
+async fn each_stage_at_which_an_answer_can_fail_is_what_its_row_says() {
+    let rows = all().stage;
+    assert!(BY_UNIT_TESTS.iter().all(|row| rows.iter().any(|other| other == row)));
+    let rows = rows.iter().filter(|row| !BY_UNIT_TESTS.contains(&row.as_str()));
+    futures::future::join_all(rows.map(|row| check(row))).await;
+}
