@@ -199,3 +199,161 @@ fn reached_the_provider(fault: &Fault) -> bool {
     let answered = matches!(fault.scope, Scope::Request | Scope::Provider) && fault.reason != Reason::UnsupportedModel;
     answered || matches!(fault.reason, Reason::CutShort | Reason::Timeout)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::pin::Pin;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::account::api::{Block, Desk, News, Owner, Renew};
+    use crate::account::shared_health::{Event, Shared};
+    use crate::domain::endpoint::InstanceUrl;
+    use crate::domain::id::Generation;
+
+    const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
+
+    /// Nobody.
+    struct Nobody;
+
+    impl Owner for Nobody {
+        fn tell(&self, _: News) {}
+
+        fn tell_others(&self, _: Event) {}
+
+        fn shared(&self) -> Arc<Shared> {
+            Arc::default()
+        }
+
+        fn renew(&self, _: Renew) -> Pin<Box<dyn Future<Output = Option<Result<Generation, Block>>>>> {
+            Box::pin(std::future::ready(None))
+        }
+    }
+
+    fn account(user: u64) -> AccountId {
+        AccountId::of(&InstanceUrl::gitlab_com(), user)
+    }
+
+    fn renewable(user: u64) -> Renewable {
+        Renewable { account: account(user), than: Generation::default(), desk: Desk(Arc::new(Nobody)) }
+    }
+
+    fn fault(scope: Scope, reason: Reason, hold: Hold, curable: bool) -> Fault {
+        Fault { scope, reason, hold, curable }
+    }
+
+    fn setback(user: u64, fault: Fault) -> Setback {
+        let model = ModelName::parse("claude-sonnet-5").unwrap();
+        let (account, renewable) = (account(user), Some(renewable(user)));
+        Setback { account, model, gateway: GatewayUrl::cloud(), fault, renewable }
+    }
+
+    fn refused_grant(user: u64) -> Setback {
+        setback(user, fault(Scope::Account, Reason::GrantRefused, Hold::UntilMinted, true))
+    }
+
+    fn blocked(renewable: Vec<Renewable>) -> NoAccount {
+        NoAccount::Blocked { reason: Reason::GrantMissing, until: NOW, renewable, busy: false }
+    }
+
+    fn names(hope: &Hope) -> Vec<AccountId> {
+        hope.renewable.iter().map(|one| one.account.clone()).collect()
+    }
+
+    /// Fails with the same fault, on one account after the other; returns how many attempts there were.
+    fn attempts(fault: &Fault) -> u64 {
+        let mut retries = Retries::default();
+        let last = (1..100).find(|user| retries.failed(setback(*user, fault.clone()), true, NOW) == Next::End);
+        last.unwrap()
+    }
+
+    #[test]
+    fn what_a_model_may_have_worked_on_is_tried_three_times_and_refusals_before_it_sixteen() {
+        let cases = [
+            (Scope::Provider, Reason::ProviderThrottled, 3),
+            (Scope::Provider, Reason::ProviderError, 3),
+            (Scope::Gateway, Reason::CutShort, 3),
+            (Scope::Provider, Reason::Timeout, 3),
+            (Scope::Account, Reason::NotEntitled, 16),
+            (Scope::Model, Reason::QuotaExhausted, 16),
+            (Scope::Gateway, Reason::GatewayUnreachable, 16),
+            (Scope::Request, Reason::UnsupportedModel, 16),
+        ];
+        for (scope, reason, most) in cases {
+            assert_eq!(attempts(&fault(scope, reason, Hold::Backoff, true)), most, "{reason:?}");
+            assert_eq!(attempts(&fault(scope, reason, Hold::Backoff, false)), 1, "{reason:?}");
+        }
+    }
+
+    #[test]
+    fn each_bound_counts_its_own() {
+        let mut retries = Retries::default();
+        let throttled = fault(Scope::Provider, Reason::ProviderThrottled, Hold::Backoff, true);
+        let empty = fault(Scope::Model, Reason::QuotaExhausted, Hold::Backoff, true);
+        for user in 0..15 {
+            assert_eq!(retries.failed(setback(user, empty.clone()), true, NOW), Next::Again);
+        }
+        for user in 20..22 {
+            assert_eq!(retries.failed(setback(user, throttled.clone()), true, NOW), Next::Again);
+        }
+        assert_eq!((retries.attempt(), retries.tried().len()), (18, 17));
+        assert_eq!(retries.failed(setback(30, throttled), true, NOW), Next::End);
+        let mut late = Retries::default();
+        assert_eq!(late.failed(setback(1, empty), false, NOW), Next::End);
+    }
+
+    #[test]
+    fn a_model_is_refused_by_its_gateway_alone_and_the_account_is_not_tried() {
+        let mut retries = Retries::default();
+        let unsupported = fault(Scope::Request, Reason::UnsupportedModel, Hold::None, true);
+        assert_eq!(retries.failed(setback(1, unsupported), true, NOW), Next::Again);
+        let model = ModelName::parse("claude-sonnet-5").unwrap();
+        assert_eq!(retries.refused(), [(GatewayUrl::cloud(), model)]);
+        assert!(retries.tried().is_empty());
+    }
+
+    #[test]
+    fn an_account_whose_grant_was_refused_gets_a_second_chance_and_no_third() {
+        for none in [NoAccount::Exhausted, NoAccount::Busy, blocked(Vec::new())] {
+            let mut retries = Retries::default();
+            assert_eq!(retries.failed(refused_grant(1), true, NOW), Next::Again);
+            assert_eq!(retries.tried(), [account(1)]);
+            let hope = retries.hope(&none).unwrap();
+            assert_eq!(names(&hope), [account(1)]);
+            retries.waited(true);
+            assert!(retries.tried().is_empty());
+            assert_eq!(retries.failed(refused_grant(1), true, NOW), Next::Again);
+            assert!(retries.hope(&none).is_none() && retries.tried() == [account(1)]);
+        }
+    }
+
+    #[test]
+    fn after_a_wait_in_vain_others_are_waited_for_and_nobody_twice() {
+        let mut retries = Retries::default();
+        assert_eq!(retries.failed(refused_grant(9), true, NOW), Next::Again);
+        retries.begin();
+        assert_eq!(names(&retries.hope(&blocked(vec![renewable(1)])).unwrap()), [account(1)]);
+        retries.waited(false);
+        assert!(retries.waited_in_vain());
+        assert_eq!(names(&retries.hope(&blocked(vec![renewable(1), renewable(2)])).unwrap()), [account(2)]);
+        retries.waited(false);
+        // Nobody new: then the one whose grant was refused.
+        assert_eq!(names(&retries.hope(&blocked(vec![renewable(1), renewable(2)])).unwrap()), [account(9)]);
+        retries.waited(false);
+        assert!(retries.hope(&blocked(vec![renewable(1), renewable(2)])).is_none());
+    }
+
+    #[test]
+    fn a_request_waits_three_times_and_then_asks_once_more_for_the_busy() {
+        let mut retries = Retries::default();
+        for _ in 0..WAITS_MAX {
+            retries.begin();
+            assert_eq!(retries.hope(&blocked(vec![renewable(1)])).unwrap().renewable.len(), 1);
+            retries.waited(true);
+        }
+        retries.begin();
+        assert!(retries.hope(&blocked(vec![renewable(1)])).unwrap().renewable.is_empty());
+        retries.waited(false);
+        assert!(retries.waited_in_vain() && retries.hope(&blocked(vec![renewable(2)])).is_none());
+    }
+}

@@ -48,7 +48,7 @@ pub(super) struct Account {
 }
 
 /// How often at least an account looks at the clock once everything is mended.
-const RECOVERY_TICK: Duration = Duration::from_secs(30);
+const RECOVERY_TICK: Duration = Duration::from_mins(1);
 
 /// What an operator sets.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -265,7 +265,7 @@ impl World {
         let tells = self.tells();
         let Some(account) = self.accounts.get_mut(id) else { return false };
         let quiet = matches!(event, Event::Tick);
-        let told = tells.then(|| format!("account {id}: {event:?}")).unwrap_or_default();
+        let told = if tells { format!("account {id}: {event:?}") } else { String::new() };
         let well = match &event {
             Event::Succeeded(model) => Some(model.clone()),
             _ => None,

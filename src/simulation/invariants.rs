@@ -79,9 +79,11 @@ impl Evidence {
         }
     }
 
-    /// Returns whether something that accounts share may be blocked, by what was met after `since`: a provider and a
-    /// namespace by any fault of theirs; a gateway and this machine by those of two accounts, or by three in a row.
-    fn allows_of_site(&self, site: &Site, since: Timestamp, truth: &Truth) -> bool {
+    /// Returns whether something that accounts share may be blocked so, for `most` at a time: a provider and a namespace
+    /// for any fault of theirs; a gateway and this machine for those of two accounts, or for three in a row, and again for
+    /// that of the one that tries it out.
+    fn allows_of_site(&self, site: &Site, block: &Block, most: Duration, truth: &Truth) -> bool {
+        let since = block.until - most - SLACK;
         let at = |id: &AccountId| truth.user_of(id).map(|user| (truth.gateway_of(user), truth.group_of(user)));
         let met: Vec<_> = self
             .wide
@@ -106,7 +108,7 @@ impl Evidence {
         let accounts: BTreeSet<_> = met.iter().map(|(_, _, id, _)| id).collect();
         match site {
             Site::Instance(_) => true,
-            Site::Host | Site::Gateway(_) => latest && (accounts.len() >= 2 || met.len() >= 3),
+            Site::Host | Site::Gateway(_) => latest && (block.attempts > 1 || accounts.len() >= 2 || met.len() >= 3),
             Site::Provider(..) | Site::Namespace(_) => latest,
         }
     }
@@ -186,7 +188,7 @@ impl World {
             if block.until > self.now + most {
                 return Some(format!("{site} is blocked for too long: {block:?}"));
             }
-            if !self.evidence.allows_of_site(&site, block.until - most - SLACK, &self.truth) {
+            if !self.evidence.allows_of_site(&site, &block, most, &self.truth) {
                 return Some(format!("{site} is blocked without its fault: {block:?}"));
             }
         }

@@ -69,7 +69,7 @@ impl Plan {
         let span = Duration::from_mins(minutes);
         let requests = match mood {
             // Enough for shares to show.
-            Mood::Calm => 2_500,
+            Mood::Calm => 2_000,
             Mood::Churn | Mood::Storm if pooled > 14 => 40,
             Mood::Churn | Mood::Storm => rng.random_range(20..90),
         };
@@ -82,7 +82,7 @@ impl Plan {
         let starts = moments(rng, most);
         let troubles = starts.into_iter().map(|start| {
             let share: f64 = rng.random_range(0.0..1.0);
-            (start, (span - start).mul_f64(share * share), trouble(everybody, rng))
+            (start, span.saturating_sub(start).mul_f64(share * share), trouble(everybody, rng))
         });
         let troubles = troubles.collect();
         Self {

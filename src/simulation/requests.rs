@@ -121,7 +121,9 @@ impl World {
     fn draw_request(&mut self) -> Request {
         let (id, rng) = (self.number(), &mut self.rng);
         let storm = self.plan.mood == Mood::Storm;
-        let name = MODELS[if rng.random_bool(0.6) { 1 } else { rng.random_range(0..MODELS.len()) }];
+        // In calm weather everybody could serve everything.
+        let name = MODELS
+            [if self.plan.mood == Mood::Calm || rng.random_bool(0.6) { 1 } else { rng.random_range(0..MODELS.len()) }];
         let pools: &[&str] = match rng.random_range(0..10) {
             _ if self.plan.mood == Mood::Calm => &["default"],
             0..7 => &["default"],
@@ -184,7 +186,7 @@ impl World {
                 }
                 Err(none) => none,
             };
-            let Some(back) = self.cope(request, none) else { return };
+            let Some(back) = self.cope(request, &none) else { return };
             request = back;
         }
     }
@@ -233,7 +235,7 @@ impl World {
             let Some(request) = self.requests.remove(&id) else { continue };
             match answer {
                 Ok(lease) => self.send(request, lease),
-                Err(none) => self.go_on(request, none),
+                Err(none) => self.go_on(request, &none),
             }
         }
     }
@@ -245,23 +247,23 @@ impl World {
         {
             self.queued.remove(&id);
             let Phase::Queued(_, because) = std::mem::replace(&mut request.phase, Phase::Seeking) else { return };
-            self.go_on(request, because);
+            self.go_on(request, &because);
         }
     }
 
     /// Goes on after the router had nobody.
-    fn go_on(&mut self, request: Request, none: NoAccount) {
+    fn go_on(&mut self, request: Request, none: &NoAccount) {
         if let Some(request) = self.cope(request, none) {
             self.ask_router(request);
         }
     }
 
     /// Waits for a new grant, gives up, or gives the request back to ask the router again.
-    fn cope(&mut self, mut request: Request, none: NoAccount) -> Option<Request> {
+    fn cope(&mut self, mut request: Request, none: &NoAccount) -> Option<Request> {
         let id = request.id;
         self.say(|| format!("request {id} finds: {none:?}"));
-        let Some(hope) = request.retries.hope(&none) else {
-            self.refuse(&request, &none);
+        let Some(hope) = request.retries.hope(none) else {
+            self.refuse(&request, none);
             return None;
         };
         if hope.renewable.is_empty() {

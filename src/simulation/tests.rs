@@ -36,7 +36,8 @@ fn whatever_happens_the_choice_keeps_its_promises() {
     let mut broken = (0..runs).filter_map(|seed| Some((seed, play(seed, &catalogue, false).1?)));
     let Some((seed, what)) = broken.next() else { return };
     let (story, _) = play(seed, &catalogue, true);
-    let others: String = broken.take(OTHERS).map(|(seed, what)| format!("\nalso seed {seed}: {what:.300}")).collect();
+    let others: Vec<_> = broken.take(OTHERS).map(|(seed, what)| format!("also seed {seed}: {what:.300}")).collect();
     let again = format!("scripts/simulate-choice --seed {seed}");
-    panic!("{}\n{others}\n\nseed {seed}: {what}\nto play it again: {again}", ending(&story));
+    let (ending, others) = (ending(&story), others.join("\n"));
+    panic!("{ending}\n\n{others}\n\nseed {seed}: {what}\nto play it again: {again}");
 }

@@ -272,7 +272,8 @@ impl World {
             Happening::SharedNews { news } => self.learn(news),
             Happening::Watch => {
                 self.learn(shared_health::Event::Tick);
-                self.after(WATCH_EVERY, Happening::Watch);
+                let wait = if self.healed { 12 * WATCH_EVERY } else { WATCH_EVERY };
+                self.after(wait, Happening::Watch);
             }
             Happening::Publish => self.publish(),
             Happening::Answered { asker, renewed } => self.answered(asker, renewed),
@@ -363,7 +364,7 @@ impl World {
     /// Takes in news of what accounts share, as the registry does.
     pub(super) fn learn(&mut self, event: shared_health::Event) {
         let quiet = matches!(event, shared_health::Event::Tick);
-        let told = self.tells().then(|| format!("shared: {event:?}")).unwrap_or_default();
+        let told = if self.tells() { format!("shared: {event:?}") } else { String::new() };
         let effects = self.health.step(event, self.now, &mut self.rng);
         if !(quiet && effects.is_empty()) {
             self.say(|| format!("{told} -> {effects:?}"));
@@ -388,7 +389,7 @@ impl World {
         self.truth.troubles.clear();
         self.healed = true;
         self.relogin();
-        let quiet_from = RECOVERY - QUIET;
+        let quiet_from = RECOVERY.saturating_sub(QUIET);
         let requests = 100;
         for _ in 0..requests {
             let wait = quiet_from.mul_f64(self.rng.random_range(0.0..1.0));
