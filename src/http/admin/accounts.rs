@@ -145,12 +145,7 @@ pub(crate) async fn remove(request: HttpRequest, id: Path<String>, door: Data<Do
     (status = 422, description = "a member is unknown or out of bounds; nothing was changed", body = Problem),
     (status = 500, description = "they could not be stored; nothing was changed", body = Problem),
 ))]
-pub(crate) async fn change(
-    request: HttpRequest,
-    id: Path<String>,
-    payload: Payload,
-    door: Data<Door>,
-) -> HttpResponse {
+pub(crate) async fn change(request: HttpRequest, id: Path<String>, payload: Payload, door: Data<Door>) -> HttpResponse {
     let request_id = request_id(&request, &door);
     let deadline = Instant::now() + door.settings().request_timeout;
     let changes = match body::read(&request, payload, BODY_BYTES_MAX, deadline).await {

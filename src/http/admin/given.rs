@@ -78,8 +78,9 @@ fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<Str
 impl ChangeRequest {
     /// Reads a JSON merge patch (RFC 7396), and checks it by the same bounds as a new account.
     pub(super) fn parse(bytes: &[u8]) -> Result<Changes, Box<Problem>> {
-        let json: Value = serde_json::from_slice(bytes)
-            .map_err(|error| bad_request(format!("it is no JSON at line {}, column {}", error.line(), error.column())))?;
+        let json: Value = serde_json::from_slice(bytes).map_err(|error| {
+            bad_request(format!("it is no JSON at line {}, column {}", error.line(), error.column()))
+        })?;
         let nulled = ["pool", "priority", "weight", "max_concurrency", "enabled"]
             .into_iter()
             .find(|member| json.get(member).is_some_and(Value::is_null));
