@@ -10,7 +10,7 @@ use arc_swap::ArcSwap;
 use serde::{Deserialize, Serialize};
 
 use crate::account::lease::{Bell, Gauge};
-use crate::account::shared_health::{self, CreditGroup, Refused, Shared};
+use crate::account::shared_health::{self, CreditGroup, Epoch, Refused, Shared};
 use crate::account::view::{AccountView, TestReport, Trouble};
 use crate::domain::endpoint::{GatewayUrl, InstanceUrl};
 use crate::domain::fault::{Fault, Reason};
@@ -205,7 +205,18 @@ pub(crate) enum News {
 /// News from a request, or from calls to an instance, that concern other accounts, too.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub(crate) struct SharedNews(pub(crate) shared_health::Event);
+pub(crate) struct SharedNews {
+    /// What happened.
+    pub(crate) event: shared_health::Event,
+    /// Its number, where that was drawn when it happened.
+    pub(crate) at: Option<Epoch>,
+}
+
+impl From<shared_health::Event> for SharedNews {
+    fn from(event: shared_health::Event) -> Self {
+        Self { event, at: None }
+    }
+}
 
 /// Asks for a grant newer than `than`; the answer is the new grant's generation.
 ///

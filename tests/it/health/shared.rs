@@ -68,8 +68,9 @@ async fn a_pause_of_a_moment_is_waited_for_and_no_client_hears_of_it() {
 async fn a_blip_of_the_gateway_costs_a_single_account_one_request_and_nothing_more() {
     let app = TestApp::with_accounts(&["ada"]).await;
     let body = messages(SONNET, true);
+    let broken = Effect::json(502, &json!({ "detail": "Bad Gateway" }));
     for _ in 0..3 {
-        app.gitlab.add_rule(Rule::always(Effect::CloseUnprocessed).on(Call::Messages).times(1));
+        app.gitlab.add_rule(Rule::always(broken.clone()).on(Call::Messages).times(1));
         assert_eq!(app.ask("/v1/messages", &body).await.status, 502);
         // The next one goes through at once, and its success ends the row.
         assert_eq!(app.ask("/v1/messages", &body).await.status, 200);
