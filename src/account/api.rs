@@ -11,7 +11,7 @@ use futures::future::LocalBoxFuture;
 use serde::{Deserialize, Serialize};
 
 use crate::account::lease::{Bell, Gauge};
-use crate::account::shared_health::{self, CreditGroup, Refused, Shared};
+use crate::account::shared_health::{self, CreditGroup, Epoch, Refused, Shared};
 use crate::account::view::{AccountView, TestReport, Trouble};
 use crate::domain::endpoint::{GatewayUrl, InstanceUrl};
 use crate::domain::fault::{Fault, Reason};
@@ -152,7 +152,7 @@ pub(crate) trait Owner: Send + Sync {
     /// Takes news, in whatever number.
     fn tell(&self, news: News);
     /// Takes news that concern other accounts, too.
-    fn tell_others(&self, news: shared_health::Event);
+    fn tell_others(&self, news: SharedNews);
     /// Returns what everybody knows by now of what accounts share.
     fn shared(&self) -> Arc<Shared>;
     /// Takes a wish for a newer grant, and answers as [`Renew`] says; `None` if nobody is there any more.
@@ -217,7 +217,18 @@ pub(crate) enum News {
 /// News from a request, or from calls to an instance, that concern other accounts, too.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
-pub(crate) struct SharedNews(pub(crate) shared_health::Event);
+pub(crate) struct SharedNews {
+    /// What happened.
+    pub(crate) event: shared_health::Event,
+    /// Its number, where that was drawn when it happened.
+    pub(crate) at: Option<Epoch>,
+}
+
+impl From<shared_health::Event> for SharedNews {
+    fn from(event: shared_health::Event) -> Self {
+        Self { event, at: None }
+    }
+}
 
 /// Asks for a grant newer than `than`; the answer is the new grant's generation.
 ///

@@ -170,7 +170,7 @@ impl Handler<Returned> for BrokerActor {
         let pause = host.turns.pause().cloned();
         if pause != before {
             // Past the mailbox's bound: there are only so many permits.
-            self.news.do_send(SharedNews(Event::Paused(back.instance.clone(), pause)));
+            self.news.do_send(SharedNews::from(Event::Paused(back.instance.clone(), pause)));
         }
         for (account, block) in leaving {
             if let Some(desk) = host.desks.remove(&account) {

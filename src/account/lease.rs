@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::account::api::{News, Snapshot};
+use crate::account::api::{News, SharedNews, Snapshot};
 pub(crate) use crate::account::bell::{Bell, Line, Rung, Waiting};
 pub(crate) use crate::account::gauge::Gauge;
 use crate::account::gauge::{Probe, Slot};
@@ -44,7 +44,7 @@ pub(crate) struct Lease {
     /// What it tries out that others depend on, too; given back likewise.
     tries: Vec<Trying>,
     _slot: Slot,
-    /// The state of the shared health that it was chosen by.
+    /// What had happened to others when it was chosen.
     epoch: Epoch,
     /// Whether the account was told that it is well, and the others that what they share is.
     told: bool,
@@ -112,10 +112,12 @@ impl Lease {
     /// Gives the slot back and tells the account at once what went wrong.
     pub(crate) fn failed(self, fault: Fault) {
         self.account.gauge.count_failed();
-        if concerns_others(&fault) || self.others_doubt() {
-            self.tell_others(Event::Failed(self.way(), fault.clone()));
+        let (generation, model) = (self.grant.generation, self.model.clone());
+        let for_others = (concerns_others(&fault) || self.others_doubt()).then(|| fault.clone());
+        self.tell(News::Failed { generation, model, fault });
+        if let Some(fault) = for_others {
+            self.tell_others(Event::Failed(self.way(), fault), true);
         }
-        self.tell(News::Failed { generation: self.grant.generation, model: self.model.clone(), fault });
     }
 
     fn is_well(&mut self) {
@@ -126,7 +128,7 @@ impl Lease {
         }
         if !self.told_others && self.others_doubt() {
             self.told_others = true;
-            self.tell_others(Event::Succeeded(self.way()));
+            self.tell_others(Event::Succeeded(self.way()), false);
         }
     }
 
@@ -146,9 +148,11 @@ impl Lease {
         }
     }
 
-    fn tell_others(&self, event: Event) {
+    /// Tells whoever owns what is shared; what is `new` gets its number now, before anything else is chosen.
+    fn tell_others(&self, event: Event, new: bool) {
         if let Some(desk) = &self.account.desk {
-            desk.0.tell_others(event);
+            let at = new.then(|| desk.0.shared().next_epoch());
+            desk.0.tell_others(SharedNews { event, at });
         }
     }
 

@@ -206,8 +206,8 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::account::api::{Block, Desk, News, Owner, Renew};
-    use crate::account::shared_health::{Event, Shared};
+    use crate::account::api::{Block, Desk, News, Owner, Renew, SharedNews};
+    use crate::account::shared_health::Shared;
     use crate::domain::endpoint::InstanceUrl;
     use crate::domain::id::Generation;
 
@@ -219,7 +219,7 @@ mod tests {
     impl Owner for Nobody {
         fn tell(&self, _: News) {}
 
-        fn tell_others(&self, _: Event) {}
+        fn tell_others(&self, _: SharedNews) {}
 
         fn shared(&self) -> Arc<Shared> {
             Arc::default()

@@ -9,7 +9,7 @@ use rand::RngExt;
 use super::plan::Mood;
 use super::truth::{Trouble, gateway_url, instance_url};
 use super::world::{Happening, Office, World};
-use crate::account::api::{Block, Desk, News, Owner, Renew, Snapshot};
+use crate::account::api::{Block, Desk, News, Owner, Renew, SharedNews, Snapshot};
 use crate::account::credentials::{Credentials, Ended, Terms};
 use crate::account::lease::Gauge;
 use crate::account::shared_health::{self, Epoch, Shared, Way};
@@ -100,7 +100,7 @@ impl Owner for Post {
         self.office.news.lock().unwrap().push((self.account.clone(), self.life, news));
     }
 
-    fn tell_others(&self, news: shared_health::Event) {
+    fn tell_others(&self, news: SharedNews) {
         self.office.shared_news.lock().unwrap().push(news);
     }
 

@@ -13,7 +13,7 @@ use super::operators::Operation;
 use super::plan::{Mood, Plan};
 use super::requests::Request;
 use super::truth::{Trouble, Truth, instance_url};
-use crate::account::api::{News, Snapshot, Table};
+use crate::account::api::{News, SharedNews, Snapshot, Table};
 use crate::account::shared_health::{self, Effect, Refused, Shared, SharedHealth};
 use crate::account::turns::Turns;
 use crate::domain::catalogue::Catalogue;
@@ -42,7 +42,7 @@ pub(super) enum Happening {
     Refill { instance: usize },
     Look { worker: usize },
     News { account: AccountId, life: u64, news: News },
-    SharedNews { news: shared_health::Event },
+    SharedNews { news: SharedNews },
     Watch,
     Publish,
     Answered { asker: (u64, u32), renewed: bool },
@@ -65,7 +65,7 @@ pub(super) enum Happening {
 #[derive(Default)]
 pub(super) struct Office {
     pub(super) news: Mutex<Vec<(AccountId, u64, News)>>,
-    pub(super) shared_news: Mutex<Vec<shared_health::Event>>,
+    pub(super) shared_news: Mutex<Vec<SharedNews>>,
     pub(super) shared: Mutex<Arc<Shared>>,
 }
 
@@ -269,7 +269,7 @@ impl World {
                 self.choosers[worker].serve(&self.table, self.now);
             }
             Happening::News { account, life, news } => self.deliver(&account, life, news),
-            Happening::SharedNews { news } => self.learn(news),
+            Happening::SharedNews { news } => self.take_in(news),
             Happening::Watch => {
                 self.learn(shared_health::Event::Tick);
                 let wait = if self.healed { 12 * WATCH_EVERY } else { WATCH_EVERY };
@@ -363,9 +363,16 @@ impl World {
 
     /// Takes in news of what accounts share, as the registry does.
     pub(super) fn learn(&mut self, event: shared_health::Event) {
+        self.take_in(SharedNews::from(event));
+    }
+
+    fn take_in(&mut self, SharedNews { event, at }: SharedNews) {
         let quiet = matches!(event, shared_health::Event::Tick);
         let told = if self.tells() { format!("shared: {event:?}") } else { String::new() };
-        let effects = self.health.step(event, self.now, &mut self.rng);
+        let effects = match at {
+            Some(at) => self.health.step_at(at, event, self.now, &mut self.rng),
+            None => self.health.step(event, self.now, &mut self.rng),
+        };
         if !(quiet && effects.is_empty()) {
             self.say(|| format!("{told} -> {effects:?}"));
         }

@@ -13,6 +13,7 @@ mod clients;
 mod crash;
 mod error_table;
 mod first_light;
+mod health;
 mod login;
 mod model_names;
 mod queue;

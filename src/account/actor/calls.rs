@@ -176,7 +176,7 @@ impl AccountActor {
         ctx.spawn(asking.into_actor(self).map(|(under, model, answer), actor, ctx| {
             if answer.is_ok() {
                 // Past the mailbox's bound: there is one for each block of a model.
-                actor.office.shared.news.do_send(SharedNews(shared_health::Event::Succeeded(way)));
+                actor.office.shared.news.do_send(SharedNews::from(shared_health::Event::Succeeded(way)));
             }
             actor.event(Event::CreditAsked(under, model, answer), ctx);
         }));

@@ -17,7 +17,7 @@ use crate::account::checkup;
 use crate::account::credentials::{Ended, Terms};
 use crate::account::exchanger::{Exchanged, News};
 use crate::account::login::probe_model;
-use crate::account::shared_health::{self, Shared};
+use crate::account::shared_health::Shared;
 use crate::account::state::Event;
 use crate::account::view::TestReport;
 use crate::domain::fault::Reason;
@@ -37,9 +37,9 @@ impl Owner for Address {
         self.account.do_send(news);
     }
 
-    fn tell_others(&self, news: shared_health::Event) {
+    fn tell_others(&self, news: SharedNews) {
         // Bounded as above.
-        self.shared.news.do_send(SharedNews(news));
+        self.shared.news.do_send(news);
     }
 
     fn shared(&self) -> Arc<Shared> {

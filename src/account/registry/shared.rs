@@ -20,8 +20,12 @@ pub(crate) struct ResetAccount(pub(crate) AccountId);
 impl RegistryActor {
     /// Takes in news of what accounts share.
     pub(super) fn learn(&mut self, event: Event, ctx: &mut Context<Self>) {
-        let now = self.office.clock.now();
-        for effect in self.health.step(event, now, &mut self.rng) {
+        let effects = self.health.step(event, self.office.clock.now(), &mut self.rng);
+        self.heed(effects, ctx);
+    }
+
+    fn heed(&mut self, effects: Vec<Effect>, ctx: &mut Context<Self>) {
+        for effect in effects {
             match effect {
                 Effect::Publish => {
                     // At once: the next request is to know.
@@ -54,8 +58,10 @@ impl RegistryActor {
 impl Handler<SharedNews> for RegistryActor {
     type Result = ();
 
-    fn handle(&mut self, SharedNews(event): SharedNews, ctx: &mut Self::Context) {
-        self.learn(event, ctx);
+    fn handle(&mut self, SharedNews { event, at }: SharedNews, ctx: &mut Self::Context) {
+        let Some(at) = at else { return self.learn(event, ctx) };
+        let effects = self.health.step_at(at, event, self.office.clock.now(), &mut self.rng);
+        self.heed(effects, ctx);
     }
 }
 

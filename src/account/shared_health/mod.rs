@@ -13,9 +13,11 @@
 //! A GitLab instance is judged where calls to it are made, in [`super::turns`], by the same rule; here it is only shown
 //! and kept.
 //!
-//! **A result says nothing about what changed after its request was chosen.** Every published state has a number, every
-//! request carries that of the state it was chosen by. A success clears what its request knew of, and no later fault; a
-//! fault of a request that was chosen before something opened or closed neither opens nor lengthens it.
+//! **A result says nothing about what changed after its request was chosen.** Whatever happens gets a number, in the moment
+//! in which it happens, and every request carries the last one there was when it was chosen. A success clears what came
+//! before its request, and no later fault; a fault of a request that was chosen before something opened or closed neither
+//! opens nor lengthens it. So a second attempt that succeeds right after a first one failed is proof that the fault has
+//! passed, or was chance; an answer that was long under way is none.
 //!
 //! **Whoever answers is there.** A gateway that refuses an account's credit works, and so does the way to it.
 //!
@@ -34,7 +36,7 @@ use rand::Rng;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::refused::Refused;
-use self::shared::Opened;
+use self::shared::{Counter, Opened};
 pub(crate) use self::shared::{CreditGroup, Epoch, Passage, Shared, Site};
 use self::trial::Trial;
 pub(crate) use self::trial::Trying;
@@ -78,7 +80,7 @@ pub(crate) struct Way {
     pub(crate) gateway: GatewayUrl,
     /// The model.
     pub(crate) model: ModelName,
-    /// The state that it was chosen by.
+    /// What had happened when it was chosen.
     pub(crate) epoch: Epoch,
 }
 
@@ -129,11 +131,18 @@ struct Breaker {
     block: Option<Block>,
     /// When something was last learnt.
     news_at: Timestamp,
-    /// The state that shows the last fault: successes that were chosen by an older one do not know of it.
+    /// When the last fault came: a success of a request that was chosen before says nothing about it.
     fault_in: Epoch,
-    /// The state that shows that it last opened or closed: faults that were chosen by an older one do not know of that.
+    /// When it last opened or closed: a fault of a request that was chosen before says nothing about that.
     turned_in: Epoch,
     trial: Arc<Trial>,
+}
+
+/// Who met a fault, what had happened when the request was chosen, and the number of the fault itself.
+struct Met {
+    account: AccountId,
+    chosen_in: Epoch,
+    at: Epoch,
 }
 
 /// That an account of a group ran out of credits.
@@ -156,7 +165,9 @@ struct Memory {
 /// The health that accounts share.
 #[derive(Debug, Default)]
 pub(crate) struct SharedHealth {
-    epoch: Epoch,
+    counter: Arc<Counter>,
+    /// The last number of what was taken in.
+    taken_in: Epoch,
     sites: BTreeMap<Site, Breaker>,
     hints: BTreeMap<CreditGroup, Hint>,
     pauses: BTreeMap<InstanceUrl, Block>,
@@ -199,9 +210,20 @@ impl SharedHealth {
         &self.pauses
     }
 
-    /// Takes in what happened and returns what to do about it.
+    /// Takes in what happens in this moment and returns what to do about it.
     pub(crate) fn step(&mut self, event: Event, now: Timestamp, rng: &mut impl Rng) -> Vec<Effect> {
+        let at = if matches!(event, Event::Failed(..)) { self.counter.next() } else { self.taken_in };
+        self.step_at(at, event, now, rng)
+    }
+
+    /// Takes in what happened as number `at` and returns what to do about it.
+    pub(crate) fn step_at(&mut self, at: Epoch, event: Event, now: Timestamp, rng: &mut impl Rng) -> Vec<Effect> {
+        self.taken_in = self.taken_in.max(at);
         let mut effects = self.tidy(now);
+        if matches!(event, Event::Failed(..)) {
+            // Also where it changes nothing: until a fault is seen to be taken in, every success is told.
+            effects.push(Effect::Publish);
+        }
         match event {
             Event::Tick => {}
             Event::Succeeded(way) => {
@@ -215,7 +237,7 @@ impl SharedHealth {
                 ];
                 sites.iter().for_each(|site| self.close(site, Some(epoch), now, &mut effects));
             }
-            Event::Failed(way, fault) => self.failed(way, &fault, now, rng, &mut effects),
+            Event::Failed(way, fault) => self.failed(way, &fault, at, now, rng, &mut effects),
             Event::Paused(instance, pause) => self.paused(instance, pause, now, &mut effects),
             Event::Reset { gateway, group, instance } => {
                 self.clear_hint(&group, None, now, &mut effects);
@@ -242,7 +264,8 @@ impl SharedHealth {
 
     /// Returns the present state, to be read by everybody.
     pub(crate) fn publish(&self) -> Arc<Shared> {
-        let mut shared = Shared { epoch: self.epoch, pauses: self.pauses.clone(), ..Shared::default() };
+        let (counter, shows) = (Arc::clone(&self.counter), self.taken_in);
+        let mut shared = Shared { counter, shows, pauses: self.pauses.clone(), ..Shared::default() };
         for (site, breaker) in &self.sites {
             let Some(block) = breaker.block.clone() else {
                 if breaker.faults > 0 {
@@ -280,9 +303,17 @@ impl SharedHealth {
         }
     }
 
-    fn failed(&mut self, way: Way, fault: &Fault, now: Timestamp, rng: &mut impl Rng, effects: &mut Vec<Effect>) {
+    fn failed(
+        &mut self,
+        way: Way,
+        fault: &Fault,
+        at: Epoch,
+        now: Timestamp,
+        rng: &mut impl Rng,
+        effects: &mut Vec<Effect>,
+    ) {
         if fault.reason == Reason::QuotaExhausted {
-            self.hint(&way, now, effects);
+            self.hint(&way, at, now, effects);
         }
         let answered = match fault.scope {
             // Its own time was over, and nobody knows what was slow.
@@ -303,16 +334,15 @@ impl SharedHealth {
             Scope::Request | Scope::Model | Scope::Account | Scope::Instance => return,
         };
         if fault.hold != Hold::None {
-            self.suspect(site, way.account, way.epoch, fault, now, rng, effects);
+            let met = Met { account: way.account, chosen_in: way.epoch, at };
+            self.suspect(site, met, fault, now, rng, effects);
         }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "a fault with all that it is judged by")]
     fn suspect(
         &mut self,
         site: Site,
-        account: AccountId,
-        epoch: Epoch,
+        Met { account, chosen_in, at }: Met,
         fault: &Fault,
         now: Timestamp,
         rng: &mut impl Rng,
@@ -320,7 +350,7 @@ impl SharedHealth {
     ) {
         self.make_room(&site);
         let breaker = self.sites.entry(site.clone()).or_default();
-        if epoch < breaker.turned_in {
+        if chosen_in < breaker.turned_in {
             return;
         }
         let at_once = matches!(site, Site::Provider(..) | Site::Namespace(_));
@@ -337,10 +367,9 @@ impl SharedHealth {
             Block { until: block.until.min(now + longest(&site)), ..block }
         });
         let next = next.filter(|next| running.is_none_or(|running| running.until < next.until));
-        self.epoch.0 += 1;
-        breaker.fault_in = self.epoch;
+        breaker.fault_in = breaker.fault_in.max(at);
         if let Some(block) = next {
-            breaker.turned_in = self.epoch;
+            breaker.turned_in = breaker.turned_in.max(at);
             breaker.block = Some(block.clone());
             if is_worth_keeping(&block, now) {
                 effects.push(Effect::Remember);
@@ -357,10 +386,10 @@ impl SharedHealth {
         if is_old || (breaker.faults == 0 && breaker.block.is_none()) {
             return;
         }
-        self.epoch.0 += 1;
         let block = breaker.block.take();
         (breaker.faults, breaker.faulted, breaker.witnessed) = (0, None, false);
-        (breaker.news_at, breaker.turned_in) = (now, self.epoch);
+        (breaker.news_at, breaker.turned_in) = (now, self.counter.next());
+        self.taken_in = self.taken_in.max(breaker.turned_in);
         effects.push(Effect::Publish);
         if let Some(block) = block {
             if block.holds(now) {
@@ -370,7 +399,7 @@ impl SharedHealth {
         }
     }
 
-    fn hint(&mut self, way: &Way, now: Timestamp, effects: &mut Vec<Effect>) {
+    fn hint(&mut self, way: &Way, at: Epoch, now: Timestamp, effects: &mut Vec<Effect>) {
         if !self.hints.contains_key(&way.group) && self.hints.len() >= GROUPS_MAX {
             let first = self.hints.iter().min_by_key(|(_, hint)| hint.until).map(|(group, _)| group.clone());
             first.map(|group| self.hints.remove(&group));
@@ -380,8 +409,7 @@ impl SharedHealth {
         if way.epoch < hint.turned_in && !hint.is_open() {
             return;
         }
-        self.epoch.0 += 1;
-        hint.turned_in = self.epoch;
+        hint.turned_in = hint.turned_in.max(at);
         hint.until = now + QUOTA_CACHE_MAX;
         let is_new = hint.refused.insert(way.account.clone());
         effects.push(Effect::Publish);
@@ -395,8 +423,8 @@ impl SharedHealth {
         if by.is_some_and(|by| by < hint.turned_in) {
             return;
         }
-        self.epoch.0 += 1;
-        *hint = Hint { refused: BTreeSet::new(), until: now + CLOSED_KEPT, turned_in: self.epoch };
+        *hint = Hint { refused: BTreeSet::new(), until: now + CLOSED_KEPT, turned_in: self.counter.next() };
+        self.taken_in = self.taken_in.max(hint.turned_in);
         effects.extend([Effect::Publish, Effect::Remember]);
     }
 
@@ -448,11 +476,7 @@ impl SharedHealth {
             changed |= over;
             !over
         });
-        if !changed {
-            return Vec::new();
-        }
-        self.epoch.0 += 1;
-        vec![Effect::Publish]
+        if changed { vec![Effect::Publish] } else { Vec::new() }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
 
@@ -74,9 +75,23 @@ impl fmt::Display for Site {
     }
 }
 
-/// Serial number of a published state. Whatever was decided on an older one says nothing about what changed since.
+/// Serial number of something that happened. What was decided before says nothing about it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Epoch(pub(super) u64);
+
+/// Numbers what happens, on whichever thread. A number and not a time: clocks are set, and stand still for a moment.
+#[derive(Debug, Default)]
+pub(super) struct Counter(AtomicU64);
+
+impl Counter {
+    pub(super) fn next(&self) -> Epoch {
+        Epoch(self.0.fetch_add(1, Ordering::Relaxed) + 1)
+    }
+
+    fn last(&self) -> Epoch {
+        Epoch(self.0.load(Ordering::Relaxed))
+    }
+}
 
 /// A block, running or ended, and the place of the one that tries it out after its end.
 #[derive(Clone, Debug)]
@@ -115,7 +130,10 @@ pub(crate) enum Passage<'a> {
 /// The health that accounts share, as of one moment.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Shared {
-    pub(super) epoch: Epoch,
+    /// The same one in every state.
+    pub(super) counter: Arc<Counter>,
+    /// The last number of what this state shows.
+    pub(super) shows: Epoch,
     pub(super) host: Option<Opened>,
     pub(super) gateways: BTreeMap<GatewayUrl, Opened>,
     pub(super) providers: BTreeMap<GatewayUrl, BTreeMap<ModelName, Opened>>,
@@ -135,9 +153,14 @@ impl Shared {
         !self.has_blocks
     }
 
-    /// Returns the number of this state.
+    /// Returns the number of the last thing that happened until now, whether or not this state shows it.
     pub(crate) fn epoch(&self) -> Epoch {
-        self.epoch
+        self.counter.last()
+    }
+
+    /// Returns a number for what happens now.
+    pub(crate) fn next_epoch(&self) -> Epoch {
+        self.counter.next()
     }
 
     /// Returns whether a request for `model` may go through `gateway` on an account of `group` at `now`.
@@ -179,8 +202,11 @@ impl Shared {
         unproven.map(|opened| opened.trial.begin(bell, now)).collect()
     }
 
-    /// Returns whether a success on this way would be news.
+    /// Returns whether a success on this way would be news, or may be: something has happened that is not shown yet.
     pub(crate) fn in_doubt(&self, gateway: &GatewayUrl, model: &ModelName, group: &CreditGroup) -> bool {
+        if self.shows < self.counter.last() {
+            return true;
+        }
         let quiet = !self.has_blocks && self.suspects.is_empty() && self.hinted.is_empty();
         if quiet {
             return false;

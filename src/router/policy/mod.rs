@@ -226,4 +226,6 @@ fn dialect_for(model: &ModelName, wanted: &[Dialect], catalogue: &Catalogue) -> 
 #[cfg(test)]
 mod properties;
 #[cfg(test)]
+mod shared_tests;
+#[cfg(test)]
 mod tests;
