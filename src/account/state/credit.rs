@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use rand::Rng;
 
+use super::requests::MODELS_MEAN_ACCOUNT;
 use super::{Effect, State};
 use crate::account::api::Block;
 use crate::account::blocks::next_block;
@@ -57,9 +58,14 @@ impl State {
             }
             Err(fault) if fault.reason == Reason::QuotaExhausted => {
                 let next = next_block(Some(&block), &fault, now, rng);
-                self.block = whole.as_ref().map(|whole| next_block(Some(whole), &fault, now, rng));
                 self.come(&next, now);
                 Arc::make_mut(&mut self.models).insert(model, next);
+                // One model alone says nothing about the account: what was known of the others may be over.
+                let empty = self.models.values().filter(|block| is_empty(block) && block.holds(now)).count();
+                self.block = match whole {
+                    Some(whole) if empty >= MODELS_MEAN_ACCOUNT => Some(next_block(Some(&whole), &fault, now, rng)),
+                    whole => whole,
+                };
             }
             // It says nothing about credit.
             Err(_) => {

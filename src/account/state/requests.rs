@@ -12,7 +12,7 @@ use crate::domain::model::ModelName;
 use crate::domain::time::Timestamp;
 
 /// Two models out of credit mean that the account is.
-const MODELS_MEAN_ACCOUNT: usize = 2;
+pub(super) const MODELS_MEAN_ACCOUNT: usize = 2;
 /// Models that may be blocked one by one; beyond, the one that ends first is forgotten. Bounds memory.
 pub(super) const MODEL_BLOCKS_MAX: usize = 64;
 

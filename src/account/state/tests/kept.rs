@@ -90,7 +90,7 @@ fn a_claude_model_out_of_credit_is_asked_about_once_before_its_block_ends_and_an
     act(&mut state, Event::Minted(login(), grant(1, NOW + 5 * HOUR)), NOW, rng);
     state.grant = Some(grant(1, NOW + 5 * HOUR));
     act(&mut state, failed("claude-a", quota()), NOW, rng);
-    act(&mut state, failed("gpt-a", quota()), NOW, rng);
+    act(&mut state, failed("gpt-a", quota()), NOW + 10 * MINUTE, rng);
     let until = state.models()[&model("claude-a")].until;
     let asks = |effects: &[Effect]| effects.iter().filter(|one| matches!(one, Effect::AskCredit(_))).count();
     assert_eq!(asks(&act(&mut state, Event::Tick, until - MINUTE, rng)), 0);
@@ -111,6 +111,22 @@ fn a_claude_model_out_of_credit_is_asked_about_once_before_its_block_ends_and_an
     assert!(state.block().is_none() && !state.models().contains_key(&model("claude-a")));
     assert!(state.models().contains_key(&model("gpt-a")));
     assert_eq!(act(&mut state, told(Ok(())), now, rng), [], "an answer about what is over");
+}
+
+#[test]
+fn an_account_is_not_kept_blocked_for_the_credit_of_one_model_alone() {
+    let rng = &mut rng(0);
+    let mut state = minted(rng);
+    act(&mut state, Event::Minted(login(), grant(1, NOW + 5 * HOUR)), NOW, rng);
+    act(&mut state, failed("gpt-a", quota()), NOW, rng);
+    act(&mut state, failed("claude-a", quota()), NOW + 30 * MINUTE, rng);
+    let until = state.block().unwrap().until;
+    // By now the other model may have credit again, and nobody has asked.
+    let now = NOW + 90 * MINUTE;
+    assert!(!state.models()[&model("gpt-a")].holds(now));
+    act(&mut state, Event::CreditAsked(generation(1), model("claude-a"), Err(quota())), now, rng);
+    assert_eq!(state.models()[&model("claude-a")].attempts, 2);
+    assert_eq!(state.block().unwrap().until, until);
 }
 
 #[test]
