@@ -36,17 +36,20 @@ pub(super) struct Evidence {
     requests: BTreeMap<(AccountId, Cause, Option<ModelName>), Timestamp>,
     /// Instances that failed some call.
     gitlab: BTreeSet<usize>,
-    /// Faults that speak against more than one account, the latest ones.
-    wide: Vec<(Timestamp, Cause, AccountId, ModelName)>,
+    /// Every fault of the last hours.
+    met: Vec<Met>,
 }
 
 /// Where a conversation went, and who could have had it, with their weights.
 pub(super) type Home = (AccountId, BTreeMap<AccountId, u32>);
 
+/// When a fault was met, whose it was, and for which account and model.
+type Met = (Timestamp, Cause, AccountId, ModelName);
+
 impl Evidence {
     pub(super) fn of_request(&mut self, cause: Cause, account: &AccountId, model: &ModelName, now: Timestamp) {
-        self.wide.retain(|(at, ..)| now.since(*at) < Duration::from_mins(20));
-        self.wide.push((now, cause, account.clone(), model.clone()));
+        self.met.retain(|(at, ..)| now.since(*at) < Duration::from_hours(3));
+        self.met.push((now, cause, account.clone(), model.clone()));
         let model = (cause == Cause::Model).then(|| model.clone());
         self.requests.insert((account.clone(), cause, model), now);
     }
@@ -67,13 +70,12 @@ impl Evidence {
             Reason::NotEntitled => self.at(account, Cause::Account, None).is_some_and(covers),
             Reason::QuotaExhausted => {
                 // The second model may have failed just before the block of the first would have ended.
-                let of = |((id, cause, _), _): &(&(AccountId, Cause, Option<ModelName>), &Timestamp)| {
-                    id == account && *cause == Cause::Model
+                let met: Vec<_> =
+                    self.met.iter().filter(|(_, cause, id, _)| *cause == Cause::Model && id == account).collect();
+                let close = |(first, _, _, one): &Met, (last, _, _, other): &Met| {
+                    one != other && last.since(*first) <= longest(block.reason) && covers(*last)
                 };
-                let mut times: Vec<_> = self.requests.iter().filter(of).map(|(_, at)| *at).collect();
-                times.sort_unstable();
-                let both = |last: &[Timestamp]| last[1].since(last[0]) <= longest(block.reason);
-                times.windows(2).next_back().is_some_and(|last| both(last) && covers(last[1]))
+                met.iter().enumerate().any(|(index, last)| met[..index].iter().any(|first| close(first, last)))
             }
             _ => false,
         }
@@ -86,7 +88,7 @@ impl Evidence {
         let since = block.until - most - SLACK;
         let at = |id: &AccountId| truth.user_of(id).map(|user| (truth.gateway_of(user), truth.group_of(user)));
         let met: Vec<_> = self
-            .wide
+            .met
             .iter()
             .filter(|fault| {
                 let (when, cause, id, model) = fault;
