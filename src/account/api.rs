@@ -265,7 +265,7 @@ pub(crate) struct Reset;
 #[derive(Debug)]
 pub(crate) struct Cleared {
     /// What was cleared.
-    pub(crate) cleared: Vec<Trouble>,
+    pub(crate) blocks: Vec<Trouble>,
     /// Where the account sends to, if it knows.
     pub(crate) gateway: Option<GatewayUrl>,
     /// Whose credits it draws on.
@@ -280,11 +280,31 @@ pub(crate) struct Cleared {
 #[rtype(result = "Result<(), StoreError>")]
 pub(crate) struct ChangeSettings(pub(crate) Changes);
 
+/// What becomes of a setting that may be absent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Change<T> {
+    /// It stays.
+    #[default]
+    Keep,
+    /// It gets this value, or none.
+    To(Option<T>),
+}
+
+impl<T> Change<T> {
+    /// Returns the value after the change of `present`.
+    pub(crate) fn or(self, present: Option<T>) -> Option<T> {
+        match self {
+            Self::Keep => present,
+            Self::To(value) => value,
+        }
+    }
+}
+
 /// What is to be changed of an account; what is left open stays.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Changes {
-    /// A name for people; `Some(None)`: none.
-    pub(crate) label: Option<Option<String>>,
+    /// A name for people.
+    pub(crate) label: Change<String>,
     /// Which keys may use it.
     pub(crate) pool: Option<String>,
     /// Its tier.
@@ -295,8 +315,8 @@ pub(crate) struct Changes {
     pub(crate) max_concurrency: Option<u32>,
     /// Whether it serves.
     pub(crate) enabled: Option<bool>,
-    /// The gateway; `Some(None)`: the one that GitLab names.
-    pub(crate) gateway_url: Option<Option<GatewayUrl>>,
+    /// The gateway; without it, the one that GitLab names.
+    pub(crate) gateway_url: Change<GatewayUrl>,
 }
 
 /// Orders the actor to end; leases that are out stay good.

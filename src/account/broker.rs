@@ -105,8 +105,8 @@ impl BrokerActor {
         pauses: BTreeMap<InstanceUrl, Block>,
     ) -> Addr<Self> {
         let rng = StdRng::from_rng(&mut rand::rng());
-        let paused = |(instance, pause)| (instance, Host { turns: Turns::paused_by(pause), ..Host::default() });
-        let hosts = pauses.into_iter().map(paused).collect();
+        let left_alone = |(instance, pause)| (instance, Host { turns: Turns::paused_by(pause), ..Host::default() });
+        let hosts = pauses.into_iter().map(left_alone).collect();
         Self { hosts, clock, rng, refilling: false, news }.start()
     }
 

@@ -47,6 +47,7 @@ impl Timestamp {
     }
 
     /// Returns the start (00:00 UTC) of the month after this time's; far beyond the year 9000, the time itself.
+    #[must_use]
     pub fn next_month(self) -> Self {
         let next = || {
             let time = jiff::Timestamp::from_second(i64::try_from(self.as_secs()).ok()?).ok()?;

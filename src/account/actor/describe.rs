@@ -7,7 +7,7 @@ use actix::{AsyncContext, Context};
 
 use super::AccountActor;
 use super::handlers::Address;
-use crate::account::api::{Block, Desk, Snapshot};
+use crate::account::api::{Block, Desk, Snapshot, Table};
 use crate::account::shared_health::CreditGroup;
 use crate::account::view::{AccountView, CredentialKind, LoginState, Signs, Trouble, Warning};
 use crate::domain::fault::Scope;
@@ -70,14 +70,8 @@ impl AccountActor {
         let shut = shared.iter().find(|(site, _)| whole(site.scope()));
         let own: Option<&Block> = self.state.block().filter(|block| block.holds(now));
         let trouble = self.state.trouble();
-        let place = table.accounts.binary_search_by(|account| account.id.cmp(&self.record.id));
-        let is_hinted = place.is_ok_and(|place| table.accounts[place].hinted);
         let mut blocks = self.troubles(now);
-        let blocked_models: BTreeMap<_, _> = blocks
-            .iter()
-            .filter(|trouble| trouble.scope == Scope::Model)
-            .map(|trouble| (trouble.subject.clone(), trouble.clone()))
-            .collect();
+        let blocked_models = of_models(&blocks);
         let shown = own.map(Trouble::of_account).or_else(|| shut.map(|(site, block)| Trouble::at(site, block)));
         blocks.extend(shared.iter().map(|(site, block)| Trouble::at(site, block)));
         let signs = Signs {
@@ -104,7 +98,7 @@ impl AccountActor {
             trouble: shown.or_else(|| trouble.map(Trouble::of_login)),
             blocked_models,
             blocks,
-            hinted: is_hinted,
+            hinted: self.is_hinted(&table),
             enabled: self.record.enabled,
             current_model: self.current_model().to_string(),
             models,
@@ -127,6 +121,11 @@ impl AccountActor {
         }
     }
 
+    fn is_hinted(&self, table: &Table) -> bool {
+        let place = table.accounts.binary_search_by(|account| account.id.cmp(&self.record.id));
+        place.is_ok_and(|place| table.accounts[place].hinted)
+    }
+
     /// Returns the names of the models that GitLab offers, and the identifiers that name none.
     fn offered(&self) -> (Vec<String>, Vec<String>) {
         let available = &self.available;
@@ -143,6 +142,12 @@ impl AccountActor {
         }
         (known, unknown)
     }
+}
+
+/// Returns those of `blocks` that are of single models, by their names.
+fn of_models(blocks: &[Trouble]) -> BTreeMap<String, Trouble> {
+    let of_models = blocks.iter().filter(|trouble| trouble.scope == Scope::Model);
+    of_models.map(|trouble| (trouble.subject.clone(), trouble.clone())).collect()
 }
 
 fn warning(credential: &Credential, end: Timestamp) -> Warning {

@@ -6,7 +6,7 @@ use actix::{ActorFutureExt, Context, Handler, MessageResult, ResponseActFuture, 
 use tracing::{info, warn};
 
 use super::AccountActor;
-use crate::account::api::{ChangeSettings, Changes, Cleared, Reset, SnapshotChanged};
+use crate::account::api::{Change, ChangeSettings, Changes, Cleared, Reset, SnapshotChanged};
 use crate::account::state::Event;
 use crate::domain::endpoint::GatewayUrl;
 use crate::domain::time::Timestamp;
@@ -16,25 +16,25 @@ impl Changes {
     /// Returns the settings of `record`, all of them, as changes to another.
     pub(super) fn all_of(record: &AccountRecord) -> Self {
         Self {
-            label: Some(record.label.clone()),
+            label: Change::To(record.label.clone()),
             pool: Some(record.pool.clone()),
             priority: Some(record.priority),
             weight: Some(record.weight),
             max_concurrency: Some(record.max_concurrency),
             enabled: Some(record.enabled),
-            gateway_url: Some(record.gateway_url.clone()),
+            gateway_url: Change::To(record.gateway_url.clone()),
         }
     }
 
     /// Puts them into `record`.
     pub(super) fn apply(self, record: &mut AccountRecord) {
-        record.label = self.label.unwrap_or_else(|| record.label.take());
+        record.label = self.label.or(record.label.take());
         record.pool = self.pool.unwrap_or_else(|| std::mem::take(&mut record.pool));
         record.priority = self.priority.unwrap_or(record.priority);
         record.weight = self.weight.unwrap_or(record.weight);
         record.max_concurrency = self.max_concurrency.unwrap_or(record.max_concurrency);
         record.enabled = self.enabled.unwrap_or(record.enabled);
-        record.gateway_url = self.gateway_url.unwrap_or_else(|| record.gateway_url.take());
+        record.gateway_url = self.gateway_url.or(record.gateway_url.take());
     }
 }
 
@@ -62,8 +62,7 @@ impl Handler<ChangeSettings> for AccountActor {
             }
             actor.settings_changed(&before, &after, ctx);
             // Whoever ordered it finds it done.
-            let changed = SnapshotChanged(Arc::new(actor.snapshot(ctx)));
-            let publishing = actor.office.registry.send(changed);
+            let publishing = actor.office.registry.send(SnapshotChanged(Arc::new(actor.snapshot(ctx))));
             let published = async move {
                 // Without a registry the server is stopping.
                 publishing.await.unwrap_or_default();
@@ -107,6 +106,6 @@ impl Handler<Reset> for AccountActor {
         let cleared = self.troubles(now);
         self.event(Event::Reset, ctx);
         let gateway = self.state.grant().map(|grant| grant.gateway.clone()).or_else(|| self.fixed_gateway());
-        MessageResult(Cleared { cleared, gateway, group: self.group(), instance: self.record.instance.clone() })
+        MessageResult(Cleared { blocks: cleared, gateway, group: self.group(), instance: self.record.instance.clone() })
     }
 }

@@ -73,7 +73,7 @@ impl Handler<ResetAccount> for RegistryActor {
         let resetting = entry.address.send(Reset).into_actor(self);
         Box::pin(resetting.map(move |done, actor, ctx| {
             let done = done.ok()?;
-            let (gateway, group, instance, mut cleared) = (done.gateway, done.group, done.instance, done.cleared);
+            let (gateway, group, instance, mut cleared) = (done.gateway, done.group, done.instance, done.blocks);
             let now = actor.office.clock.now();
             let shared = actor.shared.against(gateway.as_ref(), &group, &instance, now);
             cleared.extend(shared.iter().map(|(site, block)| Trouble::at(site, block)));

@@ -24,6 +24,7 @@
 //! **A hint is no block.** When an account runs out of credits, those that may draw on the same are chosen last, until
 //! one of them succeeds or all of them were refused.
 
+mod kept;
 mod refused;
 mod shared;
 mod trial;
@@ -33,7 +34,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rand::Rng;
-use serde::{Deserialize, Serialize};
 
 pub(crate) use self::refused::Refused;
 use self::shared::{Counter, Opened};
@@ -154,14 +154,6 @@ struct Hint {
     turned_in: Epoch,
 }
 
-/// What outlives a restart.
-#[derive(Debug, Default, Serialize, Deserialize)]
-#[serde(default)]
-struct Memory {
-    blocks: Vec<(Site, Block)>,
-    hints: Vec<(CreditGroup, BTreeSet<AccountId>, Timestamp)>,
-}
-
 /// The health that accounts share.
 #[derive(Debug, Default)]
 pub(crate) struct SharedHealth {
@@ -174,37 +166,6 @@ pub(crate) struct SharedHealth {
 }
 
 impl SharedHealth {
-    /// Starts with what was kept, as far as it can be read and still holds.
-    pub(crate) fn restored(kept: Option<&[u8]>, now: Timestamp) -> Self {
-        let memory: Memory = kept.and_then(|bytes| serde_json::from_slice(bytes).ok()).unwrap_or_default();
-        let mut health = Self::default();
-        for (site, block) in memory.blocks.into_iter().take(SITES_MAX) {
-            let Some(block) = block.restored(now, longest(&site)) else { continue };
-            if let Site::Instance(instance) = site {
-                health.pauses.insert(instance, block);
-            } else {
-                health.sites.insert(site, Breaker { block: Some(block), news_at: now, ..Breaker::default() });
-            }
-        }
-        let holding = memory.hints.into_iter().take(GROUPS_MAX).filter(|(.., until)| now < *until);
-        health.hints = holding
-            .map(|(group, refused, until)| {
-                (group, Hint { refused, until: until.min(now + LONGEST_HOLD), turned_in: Epoch::default() })
-            })
-            .collect();
-        health
-    }
-
-    /// Returns what must outlive a restart.
-    pub(crate) fn memory(&self, now: Timestamp) -> Vec<u8> {
-        let sites = self.sites.iter().filter_map(|(site, breaker)| Some((site.clone(), breaker.block.clone()?)));
-        let pauses = self.pauses.iter().map(|(of, block)| (Site::Instance(of.clone()), block.clone()));
-        let blocks = sites.chain(pauses).filter(|(_, block)| block.holds(now)).collect();
-        let hints = self.hints.iter().filter(|(_, hint)| hint.holds(now));
-        let hints = hints.map(|(group, hint)| (group.clone(), hint.refused.clone(), hint.until)).collect();
-        serde_json::to_vec(&Memory { blocks, hints }).unwrap_or_default()
-    }
-
     /// Returns which instances are left alone.
     pub(crate) fn pauses(&self) -> &BTreeMap<InstanceUrl, Block> {
         &self.pauses
@@ -235,7 +196,9 @@ impl SharedHealth {
                     Site::Host,
                     Site::Namespace(group),
                 ];
-                sites.iter().for_each(|site| self.close(site, Some(epoch), now, &mut effects));
+                for site in &sites {
+                    self.close(site, Some(epoch), now, &mut effects);
+                }
             }
             Event::Failed(way, fault) => self.failed(way, &fault, at, now, rng, &mut effects),
             Event::Paused(instance, pause) => self.paused(instance, pause, now, &mut effects),
@@ -248,7 +211,9 @@ impl SharedHealth {
                     Site::Instance(_) => false,
                 };
                 let sites: Vec<_> = self.sites.keys().filter(|site| keeps(site)).cloned().collect();
-                sites.iter().for_each(|site| self.close(site, None, now, &mut effects));
+                for site in &sites {
+                    self.close(site, None, now, &mut effects);
+                }
                 self.paused(instance, None, now, &mut effects);
             }
         }
@@ -429,15 +394,16 @@ impl SharedHealth {
     }
 
     fn paused(&mut self, instance: InstanceUrl, pause: Option<Block>, now: Timestamp, effects: &mut Vec<Effect>) {
-        let before = match &pause {
-            Some(block) => self.pauses.insert(instance, block.clone()),
-            None => self.pauses.remove(&instance),
-        };
-        if before == pause {
+        if self.pauses.get(&instance) == pause.as_ref() {
             return;
         }
+        let comes = pause.as_ref().is_some_and(|block| is_worth_keeping(block, now));
+        let before = match pause {
+            Some(block) => self.pauses.insert(instance, block),
+            None => self.pauses.remove(&instance),
+        };
         effects.push(Effect::Publish);
-        if [&before, &pause].into_iter().flatten().any(|block| is_worth_keeping(block, now)) {
+        if comes || before.is_some_and(|block| is_worth_keeping(&block, now)) {
             effects.push(Effect::Remember);
         }
     }

@@ -131,6 +131,7 @@ enum Voice {
 
 /// An account's changing part.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent wishes and facts")]
 pub(crate) struct State {
     credentials: Credentials,
     grant: Option<Arc<Grant>>,

@@ -21,7 +21,9 @@ impl State {
         let whole = self.block.take();
         let single = if self.models.contains_key(model) { Arc::make_mut(&mut self.models).remove(model) } else { None };
         let over: Vec<_> = whole.into_iter().chain(single).collect();
-        over.iter().for_each(|block| self.gone(block, now));
+        for block in &over {
+            self.gone(block, now);
+        }
         publish_if(!over.is_empty())
     }
 

@@ -82,12 +82,11 @@ pub(in crate::cli) struct Reset {
 
 impl Reset {
     pub(super) async fn run(self, client: &Client) -> anyhow::Result<()> {
-        let ids = match &self.account {
-            Some(name) => vec![find(client, name).await?.id],
-            None => {
-                let list: AccountList = client.get("/admin/v1/accounts").await?;
-                list.accounts.into_iter().map(|account| account.id).collect()
-            }
+        let ids = if let Some(name) = &self.account {
+            vec![find(client, name).await?.id]
+        } else {
+            let list: AccountList = client.get("/admin/v1/accounts").await?;
+            list.accounts.into_iter().map(|account| account.id).collect()
         };
         let mut reports = Vec::new();
         for id in ids {

@@ -4,7 +4,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use crate::account::api::Changes;
+use crate::account::api::{Change, Changes};
 use crate::account::login::Given;
 use crate::domain::endpoint::GatewayUrl;
 use crate::http::admin::problem::{Problem, bad_request};
@@ -53,7 +53,7 @@ pub(crate) struct ChangeRequest {
     /// A name for people; `null`: none.
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<String>)]
-    label: Option<Option<String>>,
+    label: Change<String>,
     /// Which keys may use it.
     pool: Option<String>,
     /// Higher tiers are used first.
@@ -67,12 +67,12 @@ pub(crate) struct ChangeRequest {
     /// The AI gateway; `null`: the one that GitLab names.
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<String>)]
-    gateway_url: Option<Option<String>>,
+    gateway_url: Change<String>,
 }
 
 /// Tells `null`, which clears, from a member that is absent.
-fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<String>>, D::Error> {
-    Option::deserialize(deserializer).map(Some)
+fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Change<String>, D::Error> {
+    Option::deserialize(deserializer).map(Change::To)
 }
 
 impl ChangeRequest {
@@ -89,8 +89,8 @@ impl ChangeRequest {
         }
         let asked: Self = serde_json::from_value(json).map_err(|error| unprocessable(error.to_string()))?;
         let given = GivenText {
-            gateway_url: asked.gateway_url.clone().flatten(),
-            label: asked.label.clone().flatten(),
+            gateway_url: asked.gateway_url.clone().or(None),
+            label: asked.label.clone().or(None),
             pool: asked.pool,
             priority: asked.priority,
             weight: asked.weight,
@@ -98,13 +98,13 @@ impl ChangeRequest {
         };
         let given = given.check().map_err(|problem| unprocessable(problem.detail))?;
         Ok(Changes {
-            label: asked.label.map(|_| given.label),
+            label: if asked.label == Change::Keep { Change::Keep } else { Change::To(given.label) },
             pool: given.pool,
             priority: given.priority,
             weight: given.weight,
             max_concurrency: given.max_concurrency,
             enabled: asked.enabled,
-            gateway_url: asked.gateway_url.map(|_| given.gateway_url),
+            gateway_url: if asked.gateway_url == Change::Keep { Change::Keep } else { Change::To(given.gateway_url) },
         })
     }
 }
@@ -124,11 +124,11 @@ mod tests {
     #[test]
     fn null_clears_and_what_is_absent_stays() {
         let changes = parsed(r#"{"label":null,"weight":3,"enabled":false}"#);
-        let wanted = Changes { label: Some(None), weight: Some(3), enabled: Some(false), ..Changes::default() };
+        let wanted = Changes { label: Change::To(None), weight: Some(3), enabled: Some(false), ..Changes::default() };
         assert_eq!(changes, Ok(wanted));
         assert_eq!(parsed("{}"), Ok(Changes::default()));
         let gateway = parsed(r#"{"gateway_url":"https://gw.example.com"}"#).unwrap().gateway_url;
-        assert_eq!(gateway.flatten().map(|url| url.to_string()).as_deref(), Some("https://gw.example.com"));
+        assert_eq!(gateway.or(None).map(|url| url.to_string()).as_deref(), Some("https://gw.example.com"));
     }
 
     #[test]

@@ -176,8 +176,10 @@ async fn an_account_that_may_draw_on_credits_that_ran_out_is_chosen_last_until_i
         }
     };
     app.gitlab.set_credit("linus", Credit::Exhausted).expect("known");
-    // Whoever serves this one was chosen before Linus' refusal was known, or because of it: neither clears the hint.
-    assert_eq!(app.ask("/v1/messages", &messages(SONNET, true)).await.status, 200);
+    // Ada steps in, not Edsger, whose success would be the answer.
+    patch(&app, "edsger", &json!({ "enabled": false })).await;
+    served_by("ada").await;
+    patch(&app, "edsger", &json!({ "enabled": true })).await;
     app.account_when("edsger", |account| account["hinted"] == true).await;
     assert_eq!(app.account("edsger").await["health"], "ready");
     assert_eq!(app.account("ada").await["hinted"], false);

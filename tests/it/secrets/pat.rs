@@ -166,11 +166,10 @@ async fn regrant(watched: &mut Watched) {
 
 /// Lets every account serve at once, whatever it has met.
 async fn reset_all(watched: &mut Watched) {
-    let list = watched.get("/admin/v1/accounts").await;
+    let list = watched.admin("GET", "/admin/v1/accounts", "").await.json();
     for account in list["accounts"].as_array().expect("a list") {
         let path = format!("/admin/v1/accounts/{}/reset", account["id"].as_str().expect("an id"));
-        let request = watched.admin("POST", &path).json(&json!({}));
-        assert_eq!(watched.send(request).await.status, 200);
+        assert_eq!(watched.admin("POST", &path, "{}").await.status, 200);
     }
 }
 
