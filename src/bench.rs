@@ -8,6 +8,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 
 use crate::account::api::{Snapshot, Table};
+use crate::account::shared_health::CreditGroup;
 use crate::domain::catalogue::Catalogue;
 use crate::domain::conversation::Conversation;
 use crate::domain::endpoint::{GatewayUrl, InstanceUrl};
@@ -79,6 +80,7 @@ fn account(user_id: u64, model: &ModelName) -> Option<Arc<Snapshot>> {
     let grant = Grant::new(&minted, Generation::default(), GatewayUrl::cloud())?;
     Some(Arc::new(Snapshot {
         id: AccountId::of(&InstanceUrl::gitlab_com(), user_id),
+        group: CreditGroup::of(&InstanceUrl::gitlab_com(), None),
         pool: "default".into(),
         priority: 0,
         weight: if user_id.is_multiple_of(2) { 1 } else { 3 },

@@ -14,6 +14,7 @@
 //! - `gitlab`: the outside. What is said to GitLab and its gateway, and what the answers mean.
 //! - [`protocol`]: the translators. No async, no clock, no sockets.
 //! - [`store`]: the cellar. What survives a restart, sealed.
+//! - `simulation`: the proof of the choice, in virtual time; there for the tests alone.
 //! - `telemetry`, [`config`]: what the program says, and what it is told.
 //! - [`simulator`]: a GitLab with Duo on loopback, for the demo, the tests and the benchmarks.
 //! - [`domain`]: the words that all rooms speak in.
@@ -29,6 +30,7 @@ pub(crate) mod gitlab;
 pub(crate) mod http;
 pub mod protocol;
 pub(crate) mod router;
+pub(crate) mod simulation;
 pub mod simulator;
 pub mod store;
 pub(crate) mod telemetry;

@@ -3,19 +3,23 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
-use actix::Message;
+use actix::{Message, Recipient};
+use arc_swap::ArcSwap;
 use futures::future::LocalBoxFuture;
 use serde::{Deserialize, Serialize};
 
 use crate::account::lease::{Bell, Gauge};
-use crate::account::shared_health::Refused;
-use crate::account::view::{AccountView, TestReport};
+use crate::account::shared_health::{self, CreditGroup, Epoch, Refused, Shared};
+use crate::account::view::{AccountView, TestReport, Trouble};
+use crate::domain::endpoint::{GatewayUrl, InstanceUrl};
 use crate::domain::fault::{Fault, Reason};
 use crate::domain::id::{AccountId, Generation};
 use crate::domain::model::ModelName;
 use crate::domain::time::Timestamp;
 use crate::gitlab::gateway::Grant;
+use crate::store::StoreError;
 
 /// Why and how long something is not used.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +38,14 @@ impl Block {
     /// Returns whether it still holds at `now`.
     pub(crate) fn holds(&self, now: Timestamp) -> bool {
         now < self.until
+    }
+
+    /// Returns it as it is after a restart: what has ended is over, and what lasts longer than anything may, as after a
+    /// clock was set back, is cut to `most`.
+    pub(crate) fn restored(mut self, now: Timestamp, most: Duration) -> Option<Self> {
+        self.until = self.until.min(now + most);
+        self.since = self.since.min(now);
+        self.holds(now).then_some(self)
     }
 
     /// Returns whether it has ended and nobody knows yet whether its cause has: then one request tries, and the others
@@ -65,6 +77,8 @@ pub(crate) enum Standing {
 pub(crate) struct Snapshot {
     /// Which account.
     pub(crate) id: AccountId,
+    /// Whose credits it draws on.
+    pub(crate) group: CreditGroup,
     /// Its label for access: a request stays within the pools its key may use.
     pub(crate) pool: Arc<str>,
     /// Higher tiers are used first.
@@ -121,6 +135,12 @@ impl Snapshot {
         if unproven { Standing::Unproven } else { Standing::Clear }
     }
 
+    /// Returns whether its grant was refused for the first time, and no other one is there yet.
+    pub(crate) fn is_replacing_grant(&self) -> bool {
+        let first = |block: &Block| block.reason == Reason::GrantRefused && block.attempts == 1;
+        self.grant.is_none() && self.block.as_ref().is_some_and(first)
+    }
+
     /// Returns the grant if a request can be sent with it at `now`.
     pub(crate) fn usable_grant(&self, now: Timestamp) -> Option<&Arc<Grant>> {
         self.grant.as_ref().filter(|grant| grant.is_usable(now))
@@ -131,8 +151,21 @@ impl Snapshot {
 pub(crate) trait Owner: Send + Sync {
     /// Takes news, in whatever number.
     fn tell(&self, news: News);
+    /// Takes news that concern other accounts, too.
+    fn tell_others(&self, news: SharedNews);
+    /// Returns what everybody knows by now of what accounts share.
+    fn shared(&self) -> Arc<Shared>;
     /// Takes a wish for a newer grant, and answers as [`Renew`] says; `None` if nobody is there any more.
     fn renew(&self, wish: Renew) -> LocalBoxFuture<'static, Option<Result<Generation, Block>>>;
+}
+
+/// How to reach whoever owns what accounts share.
+#[derive(Clone)]
+pub(crate) struct SharedDesk {
+    /// Takes news, in whatever number.
+    pub(crate) news: Recipient<SharedNews>,
+    /// What everybody knows by now.
+    pub(crate) published: Published,
 }
 
 /// How to reach an account's owner without knowing it.
@@ -145,13 +178,18 @@ impl fmt::Debug for Desk {
     }
 }
 
-/// Everything that is chosen from: all accounts, and what their gateways refused. Immutable, replaced as a whole.
+/// Where the table is published and read.
+pub(crate) type Published = Arc<ArcSwap<Table>>;
+
+/// Everything that is chosen from: all accounts, and what they share. Immutable, replaced as a whole.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Table {
     /// In order of their ids.
     pub(crate) accounts: Vec<Arc<Snapshot>>,
     /// Models that gateways do not support.
     pub(crate) refused: Arc<Refused>,
+    /// The health that accounts share.
+    pub(crate) shared: Arc<Shared>,
     /// Who waits for an account; the same one in every table.
     pub(crate) bell: Arc<Bell>,
 }
@@ -174,6 +212,22 @@ pub(crate) enum News {
         /// What happened.
         fault: Fault,
     },
+}
+
+/// News from a request, or from calls to an instance, that concern other accounts, too.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct SharedNews {
+    /// What happened.
+    pub(crate) event: shared_health::Event,
+    /// Its number, where that was drawn when it happened.
+    pub(crate) at: Option<Epoch>,
+}
+
+impl From<shared_health::Event> for SharedNews {
+    fn from(event: shared_health::Event) -> Self {
+        Self { event, at: None }
+    }
 }
 
 /// Asks for a grant newer than `than`; the answer is the new grant's generation.
@@ -201,6 +255,70 @@ pub(crate) struct Test;
 #[rtype(result = "()")]
 pub(crate) struct Discover;
 
+/// Clears what keeps the account itself from serving, and has a grant minted if it has none. Told by the registry, which
+/// clears what the account shares with others.
+#[derive(Debug, Message)]
+#[rtype(result = "Cleared")]
+pub(crate) struct Reset;
+
+/// What a reset came to.
+#[derive(Debug)]
+pub(crate) struct Cleared {
+    /// What was cleared.
+    pub(crate) blocks: Vec<Trouble>,
+    /// Where the account sends to, if it knows.
+    pub(crate) gateway: Option<GatewayUrl>,
+    /// Whose credits it draws on.
+    pub(crate) group: CreditGroup,
+    /// Where its user lives.
+    pub(crate) instance: InstanceUrl,
+}
+
+/// Changes an account's settings; answered once they are on disk and everybody can see them. Refused where they cannot be
+/// stored; then they are as they were.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<(), StoreError>")]
+pub(crate) struct ChangeSettings(pub(crate) Changes);
+
+/// What becomes of a setting that may be absent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Change<T> {
+    /// It stays.
+    #[default]
+    Keep,
+    /// It gets this value, or none.
+    To(Option<T>),
+}
+
+impl<T> Change<T> {
+    /// Returns the value after the change of `present`.
+    pub(crate) fn or(self, present: Option<T>) -> Option<T> {
+        match self {
+            Self::Keep => present,
+            Self::To(value) => value,
+        }
+    }
+}
+
+/// What is to be changed of an account; what is left open stays.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Changes {
+    /// A name for people.
+    pub(crate) label: Change<String>,
+    /// Which keys may use it.
+    pub(crate) pool: Option<String>,
+    /// Its tier.
+    pub(crate) priority: Option<i32>,
+    /// Its share inside the tier.
+    pub(crate) weight: Option<u32>,
+    /// Most requests in flight.
+    pub(crate) max_concurrency: Option<u32>,
+    /// Whether it serves.
+    pub(crate) enabled: Option<bool>,
+    /// The gateway; without it, the one that GitLab names.
+    pub(crate) gateway_url: Change<GatewayUrl>,
+}
+
 /// Orders the actor to end; leases that are out stay good.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
@@ -214,7 +332,6 @@ pub(crate) struct SnapshotChanged(pub(crate) Arc<Snapshot>);
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::domain::endpoint::{GatewayUrl, InstanceUrl};
     use crate::domain::secret::Secret;
     use crate::gitlab::direct_access::Minted;
 
@@ -237,12 +354,13 @@ pub(crate) mod tests {
         let user_id = name.bytes().fold(0, |sum, byte| sum * 256 + u64::from(byte));
         let mut snapshot = Snapshot {
             id: AccountId::of(&InstanceUrl::gitlab_com(), user_id),
+            group: CreditGroup::of(&InstanceUrl::gitlab_com(), None),
             pool: "default".into(),
             priority: 0,
             weight: 1,
             max_concurrency: 16,
             enabled: true,
-            grant: Some(grant(NOW + std::time::Duration::from_hours(1))),
+            grant: Some(grant(NOW + Duration::from_hours(1))),
             renewable: true,
             unsaved: false,
             trouble: None,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use rand::{Rng, RngExt};
 
 use crate::account::api::Block;
-use crate::domain::fault::{Fault, Hold};
+use crate::domain::fault::{Fault, Hold, Reason};
 use crate::domain::time::Timestamp;
 
 /// First wait after a fault of unknown length; doubles with each further one.
@@ -15,6 +15,12 @@ const BACKOFF_FIRST: Duration = Duration::from_secs(2);
 const BACKOFF_MAX: Duration = Duration::from_mins(5);
 /// How often it is looked whether a person has mended what only a person can mend.
 pub(super) const FIXED_YET: Duration = Duration::from_mins(15);
+/// So long a refusal for want of credit may come from the gateway's memory. Source: `lib/usage_quota` of the gateway, an
+/// hour give or take a tenth.
+pub(super) const QUOTA_CACHE_MAX: Duration = Duration::from_mins(66);
+/// No fault blocks anything for longer: an answer about credits is believed for 65 minutes, and a tenth more by chance.
+/// What is longer was noted before the clock was set back.
+pub(super) const LONGEST_HOLD: Duration = Duration::from_mins(75);
 
 /// Returns the block that follows `previous` after a request failed; `None` if that one stays as it is.
 ///
@@ -43,7 +49,19 @@ pub(super) fn next_block(previous: Option<&Block>, fault: &Fault, now: Timestamp
         Hold::UntilFixed => FIXED_YET.mul_f64(rng.random_range(0.8..1.2)),
         Hold::Backoff | Hold::UntilMinted | Hold::None => backoff(attempts, rng),
     };
-    Block { reason: fault.reason, since: same.map_or(now, |block| block.since), until: now + hold, attempts }
+    let until = now + hold.min(LONGEST_HOLD);
+    let until = if fault.reason == Reason::QuotaExhausted { until.min(credits_by(now)) } else { until };
+    Block { reason: fault.reason, since: same.map_or(now, |block| block.since), until, attempts }
+}
+
+/// Returns when an account that is out of credits at `now` may have new ones, and be given them, at the latest.
+///
+/// Credits are renewed at the turn of the month (GitLab's documentation names the first day and no time zone; taken as
+/// UTC). The gateway may go on refusing from its memory for as long as that lasts, so the first try that is not in vain
+/// comes that much after the turn, and no hold reaches beyond. Before, a hold is not cut short either: to ask while the
+/// gateway remembers its refusal would only be refused again.
+fn credits_by(now: Timestamp) -> Timestamp {
+    now.next_month() + QUOTA_CACHE_MAX
 }
 
 /// Capped exponential backoff with full jitter over its upper half, so that it is never nothing.

@@ -11,7 +11,8 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use tracing::{info, warn};
 
-use crate::account::api::Block;
+use crate::account::api::{Block, SharedNews};
+use crate::account::shared_health::Event;
 use crate::account::turns::{Turns, Urgency, Verdict};
 use crate::domain::endpoint::InstanceUrl;
 use crate::domain::id::AccountId;
@@ -29,6 +30,8 @@ pub(crate) struct BrokerActor {
     clock: Arc<dyn Clock>,
     rng: StdRng,
     refilling: bool,
+    /// Is told which instances are left alone.
+    news: Recipient<SharedNews>,
 }
 
 #[derive(Default)]
@@ -76,6 +79,11 @@ impl Drop for Permit {
     }
 }
 
+/// Ends the pause of an instance, on a person's word.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Forgive(pub(crate) InstanceUrl);
+
 #[derive(Message)]
 #[rtype(result = "()")]
 struct Returned {
@@ -89,10 +97,17 @@ struct Returned {
 struct Refill;
 
 impl BrokerActor {
-    /// Starts the broker on the present arbiter.
-    pub(crate) fn start_with(clock: Arc<dyn Clock>) -> Addr<Self> {
+    /// Starts the broker on the present arbiter. The instances of `pauses` are left alone; of changes to that, `news` is
+    /// told.
+    pub(crate) fn start_with(
+        clock: Arc<dyn Clock>,
+        news: Recipient<SharedNews>,
+        pauses: BTreeMap<InstanceUrl, Block>,
+    ) -> Addr<Self> {
         let rng = StdRng::from_rng(&mut rand::rng());
-        Self { hosts: BTreeMap::new(), clock, rng, refilling: false }.start()
+        let left_alone = |(instance, pause)| (instance, Host { turns: Turns::paused_by(pause), ..Host::default() });
+        let hosts = pauses.into_iter().map(left_alone).collect();
+        Self { hosts, clock, rng, refilling: false, news }.start()
     }
 
     fn give(&mut self, instance: &InstanceUrl, ctx: &mut Context<Self>) {
@@ -143,14 +158,19 @@ impl Handler<Returned> for BrokerActor {
     fn handle(&mut self, back: Returned, ctx: &mut Self::Context) {
         let now = self.clock.now();
         let Some(host) = self.hosts.get_mut(&back.instance) else { return };
-        let was_paused = host.turns.pause().is_some();
+        let before = host.turns.pause().cloned();
         let leaving = host.turns.ended(&back.account, &back.verdict, now, &mut self.rng);
         match host.turns.pause() {
-            Some(pause) if !was_paused => {
+            Some(pause) if before.is_none() => {
                 warn!("GitLab at {} is left alone until {}: {}", back.instance, pause.until, pause.reason);
             }
-            None if was_paused => info!("GitLab at {} answers again", back.instance),
+            None if before.is_some() => info!("GitLab at {} answers again", back.instance),
             _ => {}
+        }
+        let pause = host.turns.pause().cloned();
+        if pause != before {
+            // Past the mailbox's bound: there are only so many permits.
+            self.news.do_send(SharedNews::from(Event::Paused(back.instance.clone(), pause)));
         }
         for (account, block) in leaving {
             if let Some(desk) = host.desks.remove(&account) {
@@ -158,6 +178,17 @@ impl Handler<Returned> for BrokerActor {
             }
         }
         self.give(&back.instance, ctx);
+    }
+}
+
+impl Handler<Forgive> for BrokerActor {
+    type Result = ();
+
+    fn handle(&mut self, Forgive(instance): Forgive, ctx: &mut Self::Context) {
+        if let Some(host) = self.hosts.get_mut(&instance) {
+            host.turns.forgive();
+            self.give(&instance, ctx);
+        }
     }
 }
 

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::account::api::{News, Snapshot};
+use crate::account::api::{News, SharedNews, Snapshot};
 pub(crate) use crate::account::bell::{Bell, Line, Rung, Waiting};
 pub(crate) use crate::account::gauge::Gauge;
 use crate::account::gauge::{Probe, Slot};
-use crate::domain::fault::Fault;
+use crate::account::shared_health::{Epoch, Event, Shared, Trying, Way};
+use crate::domain::fault::{Fault, Reason, Scope};
 use crate::domain::model::{Dialect, ModelName};
 use crate::domain::time::Timestamp;
 use crate::gitlab::gateway::Grant;
@@ -23,6 +24,10 @@ pub(crate) struct Terms {
     pub(crate) is_probe: bool,
     /// Where the account stands from now on in the strategy's order, if that has one.
     pub(crate) turn: Option<u64>,
+    /// The shared health that it was chosen by.
+    pub(crate) shared: Arc<Shared>,
+    /// When that was.
+    pub(crate) now: Timestamp,
 }
 
 /// Permission to send one request upstream, with what it takes to send it.
@@ -36,9 +41,14 @@ pub(crate) struct Lease {
     dialect: Dialect,
     /// Given back before the slot, which rings for both.
     probe: Option<Probe>,
+    /// What it tries out that others depend on, too; given back likewise.
+    tries: Vec<Trying>,
     _slot: Slot,
-    /// Whether the account was told that it is well.
+    /// What had happened to others when it was chosen.
+    epoch: Epoch,
+    /// Whether the account was told that it is well, and the others that what they share is.
     told: bool,
+    told_others: bool,
 }
 
 impl Lease {
@@ -49,12 +59,19 @@ impl Lease {
     pub(crate) fn take(account: &Arc<Snapshot>, terms: Terms, bell: &Arc<Bell>) -> Option<Self> {
         let grant = Arc::clone(account.grant.as_ref()?);
         let probe = if terms.is_probe { Some(account.gauge.probe(bell)?) } else { None };
+        let Terms { model, dialect, shared, now, .. } = terms;
+        let tries = if shared.is_empty() {
+            Vec::new()
+        } else {
+            shared.try_out(&grant.gateway, &model, &account.group, bell, now)?
+        };
         let slot = account.gauge.take(account.max_concurrency, bell)?;
         if let Some(turn) = terms.turn {
             account.gauge.set_turn(turn);
         }
-        let Terms { model, dialect, .. } = terms;
-        Some(Self { account: Arc::clone(account), grant, model, dialect, probe, _slot: slot, told: false })
+        let (account, epoch) = (Arc::clone(account), shared.epoch());
+        let (told, told_others) = (false, false);
+        Some(Self { account, grant, model, dialect, probe, tries, _slot: slot, epoch, told, told_others })
     }
 
     /// Returns the account as it was when it was chosen.
@@ -83,6 +100,7 @@ impl Lease {
         self.account.gauge.note_pace(took, now);
         self.is_well();
         self.probe = None;
+        self.tries.clear();
     }
 
     /// Gives the slot back after an answer that came to its end.
@@ -94,7 +112,12 @@ impl Lease {
     /// Gives the slot back and tells the account at once what went wrong.
     pub(crate) fn failed(self, fault: Fault) {
         self.account.gauge.count_failed();
-        self.tell(News::Failed { generation: self.grant.generation, model: self.model.clone(), fault });
+        let (generation, model) = (self.grant.generation, self.model.clone());
+        let for_others = (concerns_others(&fault) || self.others_doubt()).then(|| fault.clone());
+        self.tell(News::Failed { generation, model, fault });
+        if let Some(fault) = for_others {
+            self.tell_others(Event::Failed(self.way(), fault), true);
+        }
     }
 
     fn is_well(&mut self) {
@@ -103,12 +126,48 @@ impl Lease {
             self.told = true;
             self.tell(News::Succeeded { model: self.model.clone() });
         }
+        if !self.told_others && self.others_doubt() {
+            self.told_others = true;
+            self.tell_others(Event::Succeeded(self.way()), false);
+        }
+    }
+
+    /// Returns whether somebody doubts by now that what this request went through is well.
+    fn others_doubt(&self) -> bool {
+        let Some(desk) = &self.account.desk else { return false };
+        desk.0.shared().in_doubt(&self.grant.gateway, &self.model, &self.account.group)
+    }
+
+    fn way(&self) -> Way {
+        Way {
+            account: self.account.id.clone(),
+            group: self.account.group.clone(),
+            gateway: self.grant.gateway.clone(),
+            model: self.model.clone(),
+            epoch: self.epoch,
+        }
+    }
+
+    /// Tells whoever owns what is shared; what is `new` gets its number now, before anything else is chosen.
+    fn tell_others(&self, event: Event, new: bool) {
+        if let Some(desk) = &self.account.desk {
+            let at = new.then(|| desk.0.shared().next_epoch());
+            desk.0.tell_others(SharedNews { event, at });
+        }
     }
 
     fn tell(&self, news: News) {
         if let Some(desk) = &self.account.desk {
             desk.0.tell(news);
         }
+    }
+}
+
+/// Returns whether a fault reaches further than its account, or hints at what may.
+fn concerns_others(fault: &Fault) -> bool {
+    match fault.scope {
+        Scope::Namespace | Scope::Provider | Scope::Gateway | Scope::Instance | Scope::Host => true,
+        Scope::Request | Scope::Model | Scope::Account => fault.reason == Reason::QuotaExhausted,
     }
 }
 
@@ -123,7 +182,8 @@ mod tests {
 
     fn terms(account: &Arc<Snapshot>, is_probe: bool) -> Option<Lease> {
         let model = ModelName::parse("claude-sonnet-5").unwrap();
-        Lease::take(account, Terms { model, dialect: Dialect::Messages, is_probe, turn: None }, &Arc::default())
+        let (dialect, shared) = (Dialect::Messages, Arc::default());
+        Lease::take(account, Terms { model, dialect, is_probe, turn: None, shared, now: NOW }, &Arc::default())
     }
 
     #[test]

@@ -7,7 +7,9 @@ use utoipa::ToSchema;
 
 use crate::account::api::Block;
 use crate::account::credentials::Credentials;
-use crate::domain::fault::Reason;
+use crate::account::shared_health::Site;
+use crate::domain::fault::{Reason, Scope};
+use crate::domain::model::ModelName;
 use crate::store::Credential;
 
 /// Whether an account serves, in one word.
@@ -45,9 +47,60 @@ impl Health {
     }
 }
 
+/// Who found that something is wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Source {
+    /// GitLab said so.
+    Gitlab,
+    /// The AI gateway said so.
+    Gateway,
+    /// The model's provider said so.
+    Provider,
+    /// Nobody answered, or it went wrong on this machine.
+    Here,
+}
+
+impl Source {
+    /// Returns who says `reason` about a request to a model or a call to GitLab.
+    const fn of(reason: Reason) -> Self {
+        match reason {
+            Reason::ProviderThrottled
+            | Reason::ProviderError
+            | Reason::ProviderRefused
+            | Reason::TooLong
+            | Reason::BadRequest => Self::Provider,
+            Reason::GrantRefused
+            | Reason::QuotaExhausted
+            | Reason::QuotaUnknown
+            | Reason::ProxyNotEnabled
+            | Reason::GatewayError
+            | Reason::GatewayThrottled
+            | Reason::UnsupportedModel => Self::Gateway,
+            Reason::StoreFailed
+            | Reason::InstanceUnreachable
+            | Reason::GatewayUnreachable
+            | Reason::GatewayNeedsConsent
+            | Reason::HostOffline
+            | Reason::TlsFailed
+            | Reason::LoginNotRenewable
+            | Reason::GrantMissing
+            | Reason::Timeout
+            | Reason::CutShort => Self::Here,
+            _ => Self::Gitlab,
+        }
+    }
+}
+
 /// Something that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub(crate) struct Trouble {
+    /// How far it reaches: `model`, `account`, `namespace`, `provider`, `gateway`, `instance` (calls to GitLab alone) or
+    /// `host`.
+    #[schema(value_type = String)]
+    pub(crate) scope: Scope,
+    /// What is concerned: a model, a gateway, an instance; empty where it is the account itself.
+    pub(crate) subject: String,
     /// What, as a word that programs may rely on.
     #[schema(value_type = String)]
     pub(crate) reason: Reason,
@@ -55,6 +108,8 @@ pub(crate) struct Trouble {
     pub(crate) message: String,
     /// What a person can do; empty where waiting is all.
     pub(crate) fix: String,
+    /// Who found it.
+    pub(crate) source: Source,
     /// Since when, RFC 3339.
     pub(crate) since: String,
     /// When it is tried again, RFC 3339.
@@ -64,12 +119,35 @@ pub(crate) struct Trouble {
 }
 
 impl Trouble {
-    /// Describes `block` on an account that logs in as `credential` says.
-    pub(crate) fn of(block: &Block, credential: CredentialKind) -> Self {
+    /// Describes `block` of a whole account that logs in as `credential` says.
+    pub(crate) fn of_account(block: &Block, credential: CredentialKind) -> Self {
+        Self::new(Scope::Account, String::new(), block, credential.fix(block.reason))
+    }
+
+    /// Describes `block` of one model on an account.
+    pub(crate) fn of_model(model: &ModelName, block: &Block, credential: CredentialKind) -> Self {
+        Self::new(Scope::Model, model.to_string(), block, credential.fix(block.reason))
+    }
+
+    /// Describes `block` of calls to GitLab for an account, which never comes from a gateway.
+    pub(crate) fn of_login(block: &Block, credential: CredentialKind) -> Self {
+        let trouble = Self::of_account(block, credential);
+        if trouble.source == Source::Gateway { Self { source: Source::Gitlab, ..trouble } } else { trouble }
+    }
+
+    /// Describes `block` of something that accounts share.
+    pub(crate) fn at(site: &Site, block: &Block) -> Self {
+        Self::new(site.scope(), site.to_string(), block, block.reason.fix())
+    }
+
+    fn new(scope: Scope, subject: String, block: &Block, fix: &str) -> Self {
         Self {
+            scope,
+            subject,
+            source: Source::of(block.reason),
             reason: block.reason,
             message: block.reason.text().to_owned(),
-            fix: credential.fix(block.reason).to_owned(),
+            fix: fix.to_owned(),
             since: block.since.to_string(),
             until: block.until.to_string(),
             attempts: block.attempts,
@@ -173,6 +251,12 @@ pub(crate) struct AccountView {
     pub(crate) trouble: Option<Trouble>,
     /// Models that are blocked on this account.
     pub(crate) blocked_models: BTreeMap<String, Trouble>,
+    /// All that keeps it from something now: its own blocks, and those that it shares with other accounts.
+    pub(crate) blocks: Vec<Trouble>,
+    /// Whether it is chosen last, because an account that may draw on the same credits ran out of them.
+    pub(crate) hinted: bool,
+    /// Whether an operator lets it serve.
+    pub(crate) enabled: bool,
     /// What `gitlab-duo` means here.
     pub(crate) current_model: String,
     /// Models that GitLab offers this user, by the names to ask for them.

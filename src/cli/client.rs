@@ -75,6 +75,10 @@ impl Client {
         parsed(&self.send(Method::POST, path, body.to_string().into()).await?)
     }
 
+    pub(super) async fn patch<T: DeserializeOwned>(&self, path: &str, body: &serde_json::Value) -> anyhow::Result<T> {
+        parsed(&self.send(Method::PATCH, path, body.to_string().into()).await?)
+    }
+
     pub(super) async fn delete(&self, path: &str) -> anyhow::Result<()> {
         self.send(Method::DELETE, path, Bytes::new()).await.map(drop)
     }

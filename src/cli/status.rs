@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use crate::cli::accounts::explain;
 use crate::cli::client::Client;
 use crate::cli::output;
 use crate::config::Config;
@@ -28,5 +29,6 @@ pub(super) async fn run(json: output::Json, config: Config) -> anyhow::Result<()
         status.in_flight, status.served, status.failed
     ))?;
     let who = if status.open { "anybody on this machine, without a key" } else { "whoever has a client key" };
-    output::line(&format!("  open to:  {who}"))
+    output::line(&format!("  open to:  {who}"))?;
+    status.shared_blocks.iter().try_for_each(explain)
 }

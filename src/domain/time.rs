@@ -46,6 +46,19 @@ impl Timestamp {
         self.since(now)
     }
 
+    /// Returns the start (00:00 UTC) of the month after this time's; far beyond the year 9000, the time itself.
+    #[must_use]
+    pub fn next_month(self) -> Self {
+        let next = || {
+            let time = jiff::Timestamp::from_second(i64::try_from(self.as_secs()).ok()?).ok()?;
+            let first = jiff::tz::TimeZone::UTC.to_datetime(time).date().first_of_month();
+            let next = first.checked_add(jiff::Span::new().months(1)).ok()?;
+            let millis = next.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp().as_millisecond();
+            u64::try_from(millis).ok().map(Self)
+        };
+        next().unwrap_or(self)
+    }
+
     /// Returns the start (00:00 UTC) of a calendar day written `YYYY-MM-DD`, or `None` if it is not one.
     pub fn from_date(date: &str) -> Option<Self> {
         let date: jiff::civil::Date = date.parse().ok()?;
@@ -164,6 +177,15 @@ mod tests {
             assert_eq!(Timestamp::from_rfc3339(nonsense), None, "{nonsense}");
             assert_eq!(Timestamp::from_http_date(nonsense), None, "{nonsense}");
         }
+    }
+
+    #[test]
+    fn the_next_month_starts_at_midnight_utc_on_its_first_day() {
+        let next = |day: &str| Timestamp::from_date(day).map(|time| (time + Duration::from_secs(86_399)).next_month());
+        assert_eq!(next("2026-10-31"), Timestamp::from_date("2026-11-01"));
+        assert_eq!(next("2026-11-01"), Timestamp::from_date("2026-12-01"));
+        assert_eq!(next("2026-12-31"), Timestamp::from_date("2027-01-01"));
+        assert_eq!(Timestamp::from_millis(u64::MAX).next_month(), Timestamp::from_millis(u64::MAX));
     }
 
     #[test]

@@ -12,6 +12,7 @@ use crate::account::api::{Desk, Renew};
 use crate::account::lease::{Lease, Waiting};
 use crate::domain::catalogue::Wanted;
 use crate::domain::conversation::Conversation;
+use crate::domain::endpoint::GatewayUrl;
 use crate::domain::fault::Reason;
 use crate::domain::id::{AccountId, Generation};
 use crate::domain::model::{Dialect, ModelName};
@@ -38,8 +39,8 @@ pub(crate) struct Acquire {
     pub(crate) renewed_in_vain: bool,
     /// Accounts that have failed this request.
     pub(crate) tried: Vec<AccountId>,
-    /// Models that a gateway has refused in this request.
-    pub(crate) refused: Vec<ModelName>,
+    /// Models that gateways have refused in this request.
+    pub(crate) refused: Vec<(GatewayUrl, ModelName)>,
     /// Where it is noted what was looked at, and what decided.
     pub(crate) trace: Option<Arc<Record>>,
 }
@@ -71,16 +72,18 @@ pub(crate) struct Place {
     pub(super) answer: oneshot::Receiver<Result<Lease, NoAccount>>,
     pub(super) until: Instant,
     pub(super) waiting: Waiting,
+    /// Why it waits.
+    pub(super) because: NoAccount,
 }
 
 impl Place {
-    /// Waits for a lease; refused as busy when the time is up.
+    /// Waits for a lease; refused for what it waited for when the time is up.
     pub(crate) async fn wait(self) -> Result<Lease, NoAccount> {
-        let Self { answer, until, waiting } = self;
+        let Self { answer, until, waiting, because } = self;
         let answered = timeout_at(until, answer).await;
         drop(waiting);
         // A router that is gone answers nobody.
-        answered.ok().and_then(Result::ok).unwrap_or(Err(NoAccount::Busy))
+        answered.ok().and_then(Result::ok).unwrap_or(Err(because))
     }
 }
 
@@ -130,6 +133,14 @@ pub(crate) enum NoAccount {
         /// Whether there are others that have too much to do, worth waiting for if these do not get one.
         busy: bool,
     },
+    /// Every account that could shares a block that ends within seconds, worth waiting for.
+    #[error("no account can serve for a moment: {reason}")]
+    Paused {
+        /// What keeps the one that recovers first.
+        reason: Reason,
+        /// When it recovers.
+        until: Timestamp,
+    },
     /// Every account that could has as many requests in flight as it may.
     #[error("every account is busy")]
     Busy,
@@ -145,7 +156,9 @@ impl NoAccount {
             Self::Empty => Nobody::Empty,
             Self::NoModel => Nobody::NoModel,
             Self::OtherDialect { .. } => Nobody::OtherDialect,
-            Self::Blocked { reason, until, .. } => Nobody::Blocked { reason: *reason, until: *until },
+            Self::Blocked { reason, until, .. } | Self::Paused { reason, until } => {
+                Nobody::Blocked { reason: *reason, until: *until }
+            }
             Self::Busy => Nobody::Busy,
             Self::Exhausted => Nobody::Exhausted,
         }

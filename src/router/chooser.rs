@@ -65,15 +65,20 @@ impl Chooser {
         self.lease(table, ask, now)
     }
 
-    /// Lets a request wait that found every account busy. Dropping what is returned gives the place up.
+    /// Lets a request wait that found every account busy, or held up for a moment, as `because` says; refused with that
+    /// where there is no place. Dropping what is returned gives the place up.
     ///
     /// Whoever calls this serves once more afterwards: what became free since the choice told nobody.
-    pub(crate) fn join(&mut self, ask: Acquire) -> Result<oneshot::Receiver<Result<Lease, NoAccount>>, NoAccount> {
+    pub(crate) fn join(
+        &mut self,
+        ask: Acquire,
+        because: &NoAccount,
+    ) -> Result<oneshot::Receiver<Result<Lease, NoAccount>>, NoAccount> {
         let (reply, answer) = oneshot::channel();
         match self.queue.join(ask.client, Waiter { ask, reply }) {
             Joined::Yes => {}
             Joined::InPlaceOf(waiter) => waiter.answer(Err(NoAccount::Busy)),
-            Joined::No(_) => return Err(NoAccount::Busy),
+            Joined::No(_) => return Err(because.clone()),
         }
         Ok(answer)
     }
@@ -89,7 +94,7 @@ impl Chooser {
                 return Some(waiter);
             }
             match self.lease(table, &waiter.ask, now) {
-                Err(NoAccount::Busy) => {
+                Err(NoAccount::Busy | NoAccount::Paused { .. }) => {
                     in_vain.push(waiter.ask.clone());
                     Some(waiter)
                 }

@@ -144,6 +144,8 @@ mod tests {
                 dialect: Dialect::Messages,
                 is_probe: true,
                 turn: Some(7),
+                shared: Arc::default(),
+                now: NOW,
             };
             let _held = Lease::take(&accounts[0], terms, &Arc::default()).unwrap();
             let state = || -> Vec<_> {

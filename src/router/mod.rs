@@ -82,16 +82,22 @@ impl RouterActor {
         self.chooser.serve(&self.published.load(), self.clock.now());
     }
 
-    /// Lets a request that found every account busy wait until `until`.
-    fn enqueue(&mut self, ask: Acquire, until: Instant, ctx: &mut Context<Self>) -> Result<Acquired, NoAccount> {
+    /// Lets a request wait until `until` that found every account busy, or all that could serve it held up for a moment.
+    fn enqueue(
+        &mut self,
+        ask: Acquire,
+        until: Instant,
+        because: NoAccount,
+        ctx: &mut Context<Self>,
+    ) -> Result<Acquired, NoAccount> {
         let line = self.line.get_or_insert_with(|| self.bell.line(ctx.address().recipient()));
         let waiting = self.bell.wait(line);
-        let answer = self.chooser.join(ask)?;
+        let answer = self.chooser.join(ask, &because)?;
         // What became free since the choice rang for nobody.
         self.serve();
         self.look_again(ctx);
         let until = until.min(Instant::now() + self.queue_time);
-        Ok(Acquired::Place(Place { answer, until, waiting }))
+        Ok(Acquired::Place(Place { answer, until, waiting, because }))
     }
 
     fn look_again(&mut self, ctx: &mut Context<Self>) {
@@ -120,7 +126,9 @@ impl Handler<Acquire> for RouterActor {
     fn handle(&mut self, ask: Acquire, ctx: &mut Self::Context) -> Self::Result {
         let acquired = self.chooser.acquire(&self.published.load(), &ask, self.clock.now());
         match (acquired, ask.patience) {
-            (Err(NoAccount::Busy), Some(until)) => self.enqueue(ask, until, ctx),
+            (Err(because @ (NoAccount::Busy | NoAccount::Paused { .. })), Some(until)) => {
+                self.enqueue(ask, until, because, ctx)
+            }
             (answer, _) => answer.map(Acquired::Lease),
         }
     }

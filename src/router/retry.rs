@@ -9,6 +9,7 @@
 
 use std::time::Duration;
 
+use crate::domain::endpoint::GatewayUrl;
 use crate::domain::fault::{Fault, Hold, Reason, Scope};
 use crate::domain::id::AccountId;
 use crate::domain::model::ModelName;
@@ -34,8 +35,9 @@ pub(crate) const UNKNOWN_WAIT: Duration = Duration::from_secs(2);
 pub(crate) struct Setback {
     /// Whose it was.
     pub(crate) account: AccountId,
-    /// What the account was asked for.
+    /// What the account was asked for, and through which gateway.
     pub(crate) model: ModelName,
+    pub(crate) gateway: GatewayUrl,
     /// What happened.
     pub(crate) fault: Fault,
     /// How to get a newer grant than the one it was sent under, where somebody hands them out.
@@ -56,16 +58,13 @@ pub(crate) enum Next {
 pub(crate) struct Hope {
     /// Who may get one; nobody, once the request has waited often enough.
     pub(crate) renewable: Vec<Renewable>,
-    /// Whether others have only too much to do, so that they are the next best.
-    others_are_busy: bool,
-    is_second_chance: bool,
 }
 
 /// The memory of one request.
 #[derive(Debug, Default)]
 pub(crate) struct Retries {
     tried: Vec<AccountId>,
-    refused: Vec<ModelName>,
+    refused: Vec<(GatewayUrl, ModelName)>,
     /// Accounts whose grant was refused: they get one more chance, with a new one.
     second_chances: Vec<Renewable>,
     /// Accounts that had theirs: a new grant that is refused as well will not get better by a third.
@@ -75,6 +74,8 @@ pub(crate) struct Retries {
     waits: u32,
     /// Whether the last of these waits brought nothing to the attempt that comes next.
     waited_in_vain: bool,
+    /// Who was waited for in vain.
+    in_vain: Vec<AccountId>,
     /// The account that recovers first, of those that failed.
     earliest: Option<(Timestamp, Reason)>,
 }
@@ -90,8 +91,8 @@ impl Retries {
         &self.tried
     }
 
-    /// Returns the models that a gateway has refused in this request.
-    pub(crate) fn refused(&self) -> &[ModelName] {
+    /// Returns the models that gateways have refused in this request.
+    pub(crate) fn refused(&self) -> &[(GatewayUrl, ModelName)] {
         &self.refused
     }
 
@@ -113,11 +114,12 @@ impl Retries {
     /// Takes in that an account is sought for the next attempt.
     pub(crate) fn begin(&mut self) {
         self.waited_in_vain = false;
+        self.in_vain.clear();
     }
 
     /// Takes in a failed attempt; `in_time` says whether there is time for another one.
     pub(crate) fn failed(&mut self, setback: Setback, in_time: bool, now: Timestamp) -> Next {
-        let Setback { account, model, fault, renewable } = setback;
+        let Setback { account, model, gateway, fault, renewable } = setback;
         if reached_the_provider(&fault) {
             self.provider_attempts += 1;
         } else {
@@ -131,7 +133,7 @@ impl Retries {
             return Next::End;
         }
         if fault.reason == Reason::UnsupportedModel {
-            self.refused.push(model);
+            self.refused.push((gateway, model));
             return Next::Again;
         }
         if fault.hold == Hold::UntilMinted && !self.renewed.contains(&account) {
@@ -142,34 +144,44 @@ impl Retries {
         Next::Again
     }
 
-    /// Takes in that the router has nobody; returns the grants to wait for, if that may help.
+    /// Takes in that the router has nobody; returns the grants to wait for, if that may help. After every such wait the
+    /// router is asked once more, since others may have recovered meanwhile.
     pub(crate) fn hope(&mut self, none: &NoAccount) -> Option<Hope> {
-        let mut hope = match none {
-            NoAccount::Blocked { renewable, busy, .. } if !renewable.is_empty() && !self.waited_in_vain => {
-                Hope { renewable: renewable.clone(), others_are_busy: *busy, is_second_chance: false }
-            }
-            NoAccount::Blocked { .. } | NoAccount::Exhausted if !self.second_chances.is_empty() => {
-                let renewable = std::mem::take(&mut self.second_chances);
-                self.tried.retain(|id| renewable.iter().all(|chance| chance.account != *id));
-                Hope { renewable, others_are_busy: false, is_second_chance: true }
-            }
-            _ => return None,
+        let fresh = match none {
+            NoAccount::Blocked { renewable, .. } => self.not_in_vain(renewable),
+            _ => Vec::new(),
         };
+        let others_fail = matches!(
+            none,
+            NoAccount::Blocked { .. } | NoAccount::Paused { .. } | NoAccount::Exhausted | NoAccount::Busy
+        );
+        let may_wait = self.waits < WAITS_MAX;
+        // Who may not wait any more asks once more nevertheless, for those who have only too much to do.
+        let renewable = if !fresh.is_empty() && (may_wait || !self.waited_in_vain) {
+            fresh
+        } else if others_fail && !self.second_chances.is_empty() {
+            let chances = std::mem::take(&mut self.second_chances);
+            self.tried.retain(|id| chances.iter().all(|chance| chance.account != *id));
+            chances
+        } else {
+            return None;
+        };
+        self.in_vain.extend(renewable.iter().map(|one| one.account.clone()));
         self.waits += 1;
-        if self.waits > WAITS_MAX {
-            hope.renewable.clear();
-        }
-        Some(hope)
+        Some(Hope { renewable: if may_wait { renewable } else { Vec::new() } })
     }
 
-    /// Takes in whether one of those that were waited for got a new grant; returns whether to ask the router again.
-    pub(crate) fn waited(&mut self, hope: &Hope, renewed: bool) -> bool {
-        if hope.is_second_chance {
-            return renewed;
-        }
+    /// Takes in whether one of those that were waited for got a new grant.
+    pub(crate) fn waited(&mut self, renewed: bool) {
         self.waited_in_vain = !renewed;
-        // Without a new grant, somebody who is only busy may still serve.
-        renewed || hope.others_are_busy
+        if renewed {
+            self.in_vain.clear();
+        }
+    }
+
+    /// Returns those that were not waited for in vain.
+    fn not_in_vain(&self, renewable: &[Renewable]) -> Vec<Renewable> {
+        renewable.iter().filter(|one| !self.in_vain.contains(&one.account)).cloned().collect()
     }
 
     fn remember(&mut self, fault: &Fault, now: Timestamp) {
@@ -191,4 +203,162 @@ pub(crate) fn is_the_accounts(fault: &Fault) -> bool {
 fn reached_the_provider(fault: &Fault) -> bool {
     let answered = matches!(fault.scope, Scope::Request | Scope::Provider) && fault.reason != Reason::UnsupportedModel;
     answered || matches!(fault.reason, Reason::CutShort | Reason::Timeout)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::Pin;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::account::api::{Block, Desk, News, Owner, Renew, SharedNews};
+    use crate::account::shared_health::Shared;
+    use crate::domain::endpoint::InstanceUrl;
+    use crate::domain::id::Generation;
+
+    const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
+
+    /// Nobody.
+    struct Nobody;
+
+    impl Owner for Nobody {
+        fn tell(&self, _: News) {}
+
+        fn tell_others(&self, _: SharedNews) {}
+
+        fn shared(&self) -> Arc<Shared> {
+            Arc::default()
+        }
+
+        fn renew(&self, _: Renew) -> Pin<Box<dyn Future<Output = Option<Result<Generation, Block>>>>> {
+            Box::pin(std::future::ready(None))
+        }
+    }
+
+    fn account(user: u64) -> AccountId {
+        AccountId::of(&InstanceUrl::gitlab_com(), user)
+    }
+
+    fn renewable(user: u64) -> Renewable {
+        Renewable { account: account(user), than: Generation::default(), desk: Desk(Arc::new(Nobody)) }
+    }
+
+    fn fault(scope: Scope, reason: Reason, hold: Hold, curable: bool) -> Fault {
+        Fault { scope, reason, hold, curable }
+    }
+
+    fn setback(user: u64, fault: Fault) -> Setback {
+        let model = ModelName::parse("claude-sonnet-5").unwrap();
+        let (account, renewable) = (account(user), Some(renewable(user)));
+        Setback { account, model, gateway: GatewayUrl::cloud(), fault, renewable }
+    }
+
+    fn refused_grant(user: u64) -> Setback {
+        setback(user, fault(Scope::Account, Reason::GrantRefused, Hold::UntilMinted, true))
+    }
+
+    fn blocked(renewable: Vec<Renewable>) -> NoAccount {
+        NoAccount::Blocked { reason: Reason::GrantMissing, until: NOW, renewable, busy: false }
+    }
+
+    fn names(hope: &Hope) -> Vec<AccountId> {
+        hope.renewable.iter().map(|one| one.account.clone()).collect()
+    }
+
+    /// Fails with the same fault, on one account after the other; returns how many attempts there were.
+    fn attempts(fault: &Fault) -> u64 {
+        let mut retries = Retries::default();
+        let last = (1..100).find(|user| retries.failed(setback(*user, fault.clone()), true, NOW) == Next::End);
+        last.unwrap()
+    }
+
+    #[test]
+    fn what_a_model_may_have_worked_on_is_tried_three_times_and_refusals_before_it_sixteen() {
+        let cases = [
+            (Scope::Provider, Reason::ProviderThrottled, 3),
+            (Scope::Provider, Reason::ProviderError, 3),
+            (Scope::Gateway, Reason::CutShort, 3),
+            (Scope::Provider, Reason::Timeout, 3),
+            (Scope::Account, Reason::NotEntitled, 16),
+            (Scope::Model, Reason::QuotaExhausted, 16),
+            (Scope::Gateway, Reason::GatewayUnreachable, 16),
+            (Scope::Request, Reason::UnsupportedModel, 16),
+        ];
+        for (scope, reason, most) in cases {
+            assert_eq!(attempts(&fault(scope, reason, Hold::Backoff, true)), most, "{reason:?}");
+            assert_eq!(attempts(&fault(scope, reason, Hold::Backoff, false)), 1, "{reason:?}");
+        }
+    }
+
+    #[test]
+    fn each_bound_counts_its_own() {
+        let mut retries = Retries::default();
+        let throttled = fault(Scope::Provider, Reason::ProviderThrottled, Hold::Backoff, true);
+        let empty = fault(Scope::Model, Reason::QuotaExhausted, Hold::Backoff, true);
+        for user in 0..15 {
+            assert_eq!(retries.failed(setback(user, empty.clone()), true, NOW), Next::Again);
+        }
+        for user in 20..22 {
+            assert_eq!(retries.failed(setback(user, throttled.clone()), true, NOW), Next::Again);
+        }
+        assert_eq!((retries.attempt(), retries.tried().len()), (18, 17));
+        assert_eq!(retries.failed(setback(30, throttled), true, NOW), Next::End);
+        let mut late = Retries::default();
+        assert_eq!(late.failed(setback(1, empty), false, NOW), Next::End);
+    }
+
+    #[test]
+    fn a_model_is_refused_by_its_gateway_alone_and_the_account_is_not_tried() {
+        let mut retries = Retries::default();
+        let unsupported = fault(Scope::Request, Reason::UnsupportedModel, Hold::None, true);
+        assert_eq!(retries.failed(setback(1, unsupported), true, NOW), Next::Again);
+        let model = ModelName::parse("claude-sonnet-5").unwrap();
+        assert_eq!(retries.refused(), [(GatewayUrl::cloud(), model)]);
+        assert!(retries.tried().is_empty());
+    }
+
+    #[test]
+    fn an_account_whose_grant_was_refused_gets_a_second_chance_and_no_third() {
+        for none in [NoAccount::Exhausted, NoAccount::Busy, blocked(Vec::new())] {
+            let mut retries = Retries::default();
+            assert_eq!(retries.failed(refused_grant(1), true, NOW), Next::Again);
+            assert_eq!(retries.tried(), [account(1)]);
+            let hope = retries.hope(&none).unwrap();
+            assert_eq!(names(&hope), [account(1)]);
+            retries.waited(true);
+            assert!(retries.tried().is_empty());
+            assert_eq!(retries.failed(refused_grant(1), true, NOW), Next::Again);
+            assert!(retries.hope(&none).is_none() && retries.tried() == [account(1)]);
+        }
+    }
+
+    #[test]
+    fn after_a_wait_in_vain_others_are_waited_for_and_nobody_twice() {
+        let mut retries = Retries::default();
+        assert_eq!(retries.failed(refused_grant(9), true, NOW), Next::Again);
+        retries.begin();
+        assert_eq!(names(&retries.hope(&blocked(vec![renewable(1)])).unwrap()), [account(1)]);
+        retries.waited(false);
+        assert!(retries.waited_in_vain());
+        assert_eq!(names(&retries.hope(&blocked(vec![renewable(1), renewable(2)])).unwrap()), [account(2)]);
+        retries.waited(false);
+        // Nobody new: then the one whose grant was refused.
+        assert_eq!(names(&retries.hope(&blocked(vec![renewable(1), renewable(2)])).unwrap()), [account(9)]);
+        retries.waited(false);
+        assert!(retries.hope(&blocked(vec![renewable(1), renewable(2)])).is_none());
+    }
+
+    #[test]
+    fn a_request_waits_three_times_and_then_asks_once_more_for_the_busy() {
+        let mut retries = Retries::default();
+        for _ in 0..WAITS_MAX {
+            retries.begin();
+            assert_eq!(retries.hope(&blocked(vec![renewable(1)])).unwrap().renewable.len(), 1);
+            retries.waited(true);
+        }
+        retries.begin();
+        assert!(retries.hope(&blocked(vec![renewable(1)])).unwrap().renewable.is_empty());
+        retries.waited(false);
+        assert!(retries.waited_in_vain() && retries.hope(&blocked(vec![renewable(2)])).is_none());
+    }
 }

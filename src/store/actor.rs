@@ -56,6 +56,11 @@ pub struct PutHealth {
     pub bytes: Vec<u8>,
 }
 
+/// Keeps what is to be remembered of the health that accounts share. See [`Store::put_shared_health`].
+#[derive(Debug, Message)]
+#[rtype(result = "Result<(), StoreError>")]
+pub struct PutSharedHealth(pub Vec<u8>);
+
 /// Adds or replaces an account's grant. See [`Store::put_grant`] for refusals.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<(), StoreError>")]
@@ -98,6 +103,8 @@ pub struct Contents {
     pub logins: Loaded<LoginRecord>,
     /// What accounts remember of their health.
     pub health: Vec<(AccountId, Vec<u8>)>,
+    /// What is remembered of the health that they share.
+    pub shared_health: Option<Vec<u8>>,
 }
 
 impl StoreActor {
@@ -163,6 +170,14 @@ impl Handler<PutHealth> for StoreActor {
     }
 }
 
+impl Handler<PutSharedHealth> for StoreActor {
+    type Result = Result<(), StoreError>;
+
+    fn handle(&mut self, PutSharedHealth(bytes): PutSharedHealth, _: &mut Context<Self>) -> Self::Result {
+        self.store.put_shared_health(&bytes)
+    }
+}
+
 impl Handler<PutGrant> for StoreActor {
     type Result = Result<(), StoreError>;
 
@@ -192,6 +207,7 @@ impl StoreActor {
             grants: self.store.load_grants()?,
             logins: self.store.load_logins()?,
             health: self.store.load_health()?,
+            shared_health: self.store.load_shared_health()?,
         })
     }
 }

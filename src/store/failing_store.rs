@@ -63,6 +63,10 @@ impl Store for FailingStore {
         self.store.load_health()
     }
 
+    fn load_shared_health(&mut self) -> Result<Option<Vec<u8>>, StoreError> {
+        self.store.load_shared_health()
+    }
+
     fn load_account(&mut self, account: &AccountId) -> Result<Option<AccountRecord>, StoreError> {
         self.store.load_account(account)
     }
@@ -90,6 +94,11 @@ impl Store for FailingStore {
     fn put_health(&mut self, account: &AccountId, bytes: &[u8]) -> Result<(), StoreError> {
         self.switch.check()?;
         self.store.put_health(account, bytes)
+    }
+
+    fn put_shared_health(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+        self.switch.check()?;
+        self.store.put_shared_health(bytes)
     }
 
     fn put_grant(&mut self, record: &GrantRecord) -> Result<(), StoreError> {

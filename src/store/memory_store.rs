@@ -12,6 +12,7 @@ pub struct MemoryStore {
     grants: BTreeMap<AccountId, GrantRecord>,
     logins: BTreeMap<String, LoginRecord>,
     health: BTreeMap<AccountId, Vec<u8>>,
+    shared_health: Option<Vec<u8>>,
 }
 
 impl Store for MemoryStore {
@@ -33,6 +34,10 @@ impl Store for MemoryStore {
 
     fn load_health(&mut self) -> Result<Vec<(AccountId, Vec<u8>)>, StoreError> {
         Ok(self.health.iter().map(|(account, bytes)| (account.clone(), bytes.clone())).collect())
+    }
+
+    fn load_shared_health(&mut self) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.shared_health.clone())
     }
 
     fn put_account(&mut self, record: &AccountRecord) -> Result<(), StoreError> {
@@ -67,6 +72,11 @@ impl Store for MemoryStore {
             return Err(StoreError::NoSuchAccount(account.clone()));
         }
         self.health.insert(account.clone(), bytes.to_vec());
+        Ok(())
+    }
+
+    fn put_shared_health(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+        self.shared_health = Some(bytes.to_vec());
         Ok(())
     }
 

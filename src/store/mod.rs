@@ -38,7 +38,7 @@ mod trees;
 
 pub use actor::{
     Contents, DeleteAccount, DeleteLogin, Deleted, Flush, Load, PutAccount, PutAccountFromLogin, PutGrant, PutHealth,
-    PutLogin, StoreActor,
+    PutLogin, PutSharedHealth, StoreActor,
 };
 pub use exchange::{ExchangeNote, NoteExchange, PutPair, PutSettings, Written};
 pub use key_change::{OpenError, change_key};
@@ -68,6 +68,9 @@ pub trait Store: Send {
     /// Reads what accounts wrote with [`Store::put_health`], in the order of their ids.
     fn load_health(&mut self) -> Result<Vec<(AccountId, Vec<u8>)>, StoreError>;
 
+    /// Reads what was written with [`Store::put_shared_health`], if something was.
+    fn load_shared_health(&mut self) -> Result<Option<Vec<u8>>, StoreError>;
+
     /// Adds or replaces an account; on return it has reached the disk.
     ///
     /// # Errors
@@ -96,6 +99,10 @@ pub trait Store: Send {
     /// # Errors
     /// [`StoreError::NoSuchAccount`] if the account is not (or no longer) stored.
     fn put_health(&mut self, account: &AccountId, bytes: &[u8]) -> Result<(), StoreError>;
+
+    /// Keeps what is to be remembered of the health that accounts share: bytes that mean nothing here and hold no secret. On
+    /// return they survive the process, though perhaps not a loss of power.
+    fn put_shared_health(&mut self, bytes: &[u8]) -> Result<(), StoreError>;
 
     /// Adds or replaces an account's grant; on return it survives the process, though perhaps not a loss of power.
     ///

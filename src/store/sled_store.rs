@@ -17,6 +17,9 @@ use crate::store::{
     refuse_stale,
 };
 
+/// Where tree `health` keeps what belongs to no single account. No account is called that.
+const SHARED_HEALTH: &str = "shared";
+
 /// Keeps records in sled, sealed under a master key.
 pub struct SledStore {
     dir: PathBuf,
@@ -128,7 +131,14 @@ impl Store for SledStore {
             let (key, bytes) = entry?;
             Ok((AccountId::from_text(&String::from_utf8_lossy(&key)), bytes.to_vec()))
         };
-        self.opened()?.0.of(Tree::Health).iter().map(read).collect()
+        let is_accounts = |entry: &sled::Result<(sled::IVec, sled::IVec)>| {
+            entry.as_ref().map_or(true, |(key, _)| key != SHARED_HEALTH.as_bytes())
+        };
+        self.opened()?.0.of(Tree::Health).iter().filter(is_accounts).map(read).collect()
+    }
+
+    fn load_shared_health(&mut self) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.opened()?.0.of(Tree::Health).get(SHARED_HEALTH)?.map(|bytes| bytes.to_vec()))
     }
 
     fn put_account(&mut self, record: &AccountRecord) -> Result<(), StoreError> {
@@ -169,6 +179,14 @@ impl Store for SledStore {
         self.write(|trees, _| {
             require_account(trees, account)?;
             trees.of(Tree::Health).insert(account.as_str(), bytes)?;
+            trees.db.flush()?;
+            Ok(())
+        })
+    }
+
+    fn put_shared_health(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+        self.write(|trees, _| {
+            trees.of(Tree::Health).insert(SHARED_HEALTH, bytes)?;
             trees.db.flush()?;
             Ok(())
         })

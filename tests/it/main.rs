@@ -14,6 +14,7 @@ mod crash;
 mod error_table;
 mod explain;
 mod first_light;
+mod health;
 mod login;
 mod model_names;
 mod outages;

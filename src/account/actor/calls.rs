@@ -6,15 +6,18 @@ use actix::{ActorFutureExt, AsyncContext, Context, WrapFuture};
 use tracing::{debug, error, info, warn};
 
 use super::AccountActor;
+use crate::account::api::SharedNews;
 use crate::account::broker::{Ask, Permit};
 use crate::account::credentials::Terms;
 use crate::account::exchanger::{Exchange, What};
 use crate::account::login::probe_model;
 use crate::account::minting::{self, GatewayChoice, Mint};
+use crate::account::shared_health::{self, Way};
 use crate::account::state::Event;
 use crate::account::turns::{Urgency, Verdict};
 use crate::domain::fault::Fault;
 use crate::domain::id::Generation;
+use crate::domain::model::ModelName;
 use crate::domain::secret::Secret;
 use crate::domain::time::Timestamp;
 use crate::gitlab::direct_access::{Endpoint, Minted};
@@ -53,17 +56,23 @@ impl AccountActor {
 
     pub(super) fn mint(&mut self, ctx: &mut Context<Self>) {
         let (office, instance, token) = (self.office.clone(), self.record.instance.clone(), self.token());
-        let fixed = self.record.gateway_url.clone().or_else(|| self.office.configured_gateway(&instance));
-        let choice = GatewayChoice { fixed, reported: self.record.reported_gateway.clone() };
+        let choice = GatewayChoice { fixed: self.fixed_gateway(), reported: self.record.reported_gateway.clone() };
         let probe = probe_model(&self.office.catalogue);
         let (credential, permit) = (self.record.credential_generation, self.permit.take());
+        let chosen_by = self.gateway_changes;
         let minting = async move {
             let session = Session { upstream: &office.upstream, instance: &instance, token: &token };
             let result = minting::grant(session, &choice, &probe).await;
             settle(permit, result.as_ref().err());
             result
         };
-        ctx.spawn(minting.into_actor(self).map(move |result, actor, ctx| actor.mint_ended(credential, result, ctx)));
+        ctx.spawn(minting.into_actor(self).map(move |result, actor, ctx| {
+            actor.mint_ended(credential, result, ctx);
+            if chosen_by != actor.gateway_changes {
+                // It is for the gateway that the account had when it began.
+                actor.event(Event::GatewayChanged, ctx);
+            }
+        }));
     }
 
     fn mint_ended(&mut self, by: Generation, result: Result<Mint, CallError>, ctx: &mut Context<Self>) {
@@ -154,6 +163,33 @@ impl AccountActor {
             }
             .into_actor(self),
         );
+    }
+
+    /// Asks the gateway, without cost, whether there is credit for `model` again.
+    pub(super) fn ask_credit(&mut self, model: ModelName, ctx: &mut Context<Self>) {
+        let Some(grant) = self.state.grant().cloned() else { return };
+        let (upstream, way) = (self.office.upstream.clone(), self.way(&grant, &model));
+        let asking = async move {
+            let answer = minting::count_tokens(&upstream, &grant, &model).await;
+            (grant.generation, model, answer.map_err(|error| error.fault))
+        };
+        ctx.spawn(asking.into_actor(self).map(|(under, model, answer), actor, ctx| {
+            if answer.is_ok() {
+                // Past the mailbox's bound: there is one for each block of a model.
+                actor.office.shared.news.do_send(SharedNews::from(shared_health::Event::Succeeded(way)));
+            }
+            actor.event(Event::CreditAsked(under, model, answer), ctx);
+        }));
+    }
+
+    fn way(&self, grant: &Grant, model: &ModelName) -> Way {
+        Way {
+            account: self.record.id.clone(),
+            group: self.group(),
+            gateway: grant.gateway.clone(),
+            model: model.clone(),
+            epoch: self.office.shared.published.load().shared.epoch(),
+        }
     }
 
     pub(super) fn store_settings(&self, ctx: &mut Context<Self>) {

@@ -6,8 +6,11 @@ use std::sync::Arc;
 use actix::{AsyncContext, Context};
 
 use super::AccountActor;
-use crate::account::api::{Desk, Snapshot};
+use super::handlers::Address;
+use crate::account::api::{Block, Desk, Snapshot, Table};
+use crate::account::shared_health::CreditGroup;
 use crate::account::view::{AccountView, CredentialKind, LoginState, Signs, Trouble, Warning};
+use crate::domain::fault::Scope;
 use crate::domain::model::ModelName;
 use crate::domain::time::Timestamp;
 use crate::store::Credential;
@@ -16,6 +19,7 @@ impl AccountActor {
     pub(super) fn snapshot(&self, ctx: &Context<Self>) -> Snapshot {
         Snapshot {
             id: self.record.id.clone(),
+            group: self.group(),
             pool: self.record.pool.as_str().into(),
             priority: self.record.priority,
             weight: self.record.weight.max(1),
@@ -30,8 +34,28 @@ impl AccountActor {
             hinted: false,
             current_model: self.current_model(),
             gauge: Arc::clone(&self.gauge),
-            desk: Some(Desk(Arc::new(ctx.address()))),
+            desk: Some(Desk(Arc::new(Address { account: ctx.address(), shared: self.office.shared.clone() }))),
         }
+    }
+
+    /// Returns whose credits the account draws on.
+    pub(super) fn group(&self) -> CreditGroup {
+        CreditGroup::of(&self.record.instance, self.root_namespace_id.as_deref())
+    }
+
+    /// Returns all of the account's own that keeps it from something.
+    pub(super) fn troubles(&self, now: Timestamp) -> Vec<Trouble> {
+        let state = &self.state;
+        let credential = self.credential_kind();
+        let whole = state.block().filter(|block| block.holds(now)).map(|block| Trouble::of_account(block, credential));
+        let models = state.models().iter().filter(|(_, block)| block.holds(now));
+        let models = models.map(|(model, block)| Trouble::of_model(model, block, credential));
+        let login = state.trouble().map(|block| Trouble::of_login(block, credential));
+        whole.into_iter().chain(models).chain(login).collect()
+    }
+
+    fn credential_kind(&self) -> CredentialKind {
+        CredentialKind::of(&self.record.credential)
     }
 
     /// Pinned by an administrator, else GitLab's default, else configured, else the catalogue's.
@@ -45,17 +69,24 @@ impl AccountActor {
 
     pub(super) fn describe(&self, now: Timestamp) -> AccountView {
         let (grant, credentials) = (self.state.grant(), self.state.credentials());
-        let block = self.state.block().filter(|block| block.holds(now));
+        let table = self.office.shared.published.load();
+        let gateway = grant.map(|grant| &grant.gateway);
+        let shared = table.shared.against(gateway, &self.group(), &self.record.instance, now);
+        let whole = |scope: Scope| matches!(scope, Scope::Host | Scope::Gateway | Scope::Namespace);
+        let shut = shared.iter().find(|(site, _)| whole(site.scope()));
+        let own: Option<&Block> = self.state.block().filter(|block| block.holds(now));
         let trouble = self.state.trouble();
-        let credential = CredentialKind::of(&self.record.credential);
-        let models = self.state.models().iter().filter(|(_, block)| block.holds(now));
-        let blocked_models: BTreeMap<_, _> =
-            models.map(|(name, block)| (name.to_string(), Trouble::of(block, credential))).collect();
+        let credential = self.credential_kind();
+        let mut blocks = self.troubles(now);
+        let blocked_models = of_models(&blocks);
+        let shown = own.map(|block| Trouble::of_account(block, credential));
+        let shown = shown.or_else(|| shut.map(|(site, block)| Trouble::at(site, block)));
+        blocks.extend(shared.iter().map(|(site, block)| Trouble::at(site, block)));
         let signs = Signs {
             enabled: self.record.enabled,
             usable: grant.is_some_and(|grant| grant.is_usable(now)),
             minting: self.state.is_minting(),
-            block,
+            block: own.or(shut.map(|(_, block)| block)),
             trouble,
             needs_login: credentials.needs_login(),
             blocked_models: blocked_models.len(),
@@ -72,8 +103,11 @@ impl AccountActor {
             weight: self.record.weight,
             max_concurrency: self.record.max_concurrency,
             health: signs.health(),
-            trouble: block.or(trouble).map(|block| Trouble::of(block, credential)),
+            trouble: shown.or_else(|| trouble.map(|block| Trouble::of_login(block, credential))),
             blocked_models,
+            blocks,
+            hinted: self.is_hinted(&table),
+            enabled: self.record.enabled,
             current_model: self.current_model().to_string(),
             models,
             unroutable_models,
@@ -95,6 +129,11 @@ impl AccountActor {
         }
     }
 
+    fn is_hinted(&self, table: &Table) -> bool {
+        let place = table.accounts.binary_search_by(|account| account.id.cmp(&self.record.id));
+        place.is_ok_and(|place| table.accounts[place].hinted)
+    }
+
     /// Returns the names of the models that GitLab offers, and the identifiers that name none.
     fn offered(&self) -> (Vec<String>, Vec<String>) {
         let available = &self.available;
@@ -111,6 +150,12 @@ impl AccountActor {
         }
         (known, unknown)
     }
+}
+
+/// Returns those of `blocks` that are of single models, by their names.
+fn of_models(blocks: &[Trouble]) -> BTreeMap<String, Trouble> {
+    let of_models = blocks.iter().filter(|trouble| trouble.scope == Scope::Model);
+    of_models.map(|trouble| (trouble.subject.clone(), trouble.clone())).collect()
 }
 
 fn warning(credential: &Credential, end: Timestamp) -> Warning {

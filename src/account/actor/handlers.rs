@@ -1,5 +1,7 @@
 //! What the account's actor does with each message: a few lines, and on to the state.
 
+use std::sync::Arc;
+
 use actix::fut::{self, LocalBoxActorFuture};
 use actix::{ActorContext, ActorFutureExt, Addr, Handler, ResponseActFuture, ResponseFuture, WrapFuture};
 use futures::channel::oneshot;
@@ -7,12 +9,15 @@ use futures::future::LocalBoxFuture;
 use tracing::debug;
 
 use super::{AccountActor, Relogin};
-use crate::account::api::{Block, Describe, Discover, News as RequestNews, Owner, Renew, Retire, Test};
+use crate::account::api::{
+    Block, Changes, Describe, Discover, News as RequestNews, Owner, Renew, Retire, SharedDesk, SharedNews, Test,
+};
 use crate::account::broker::Turn;
 use crate::account::checkup;
 use crate::account::credentials::{Ended, Terms};
 use crate::account::exchanger::{Exchanged, News};
 use crate::account::login::probe_model;
+use crate::account::shared_health::Shared;
 use crate::account::state::Event;
 use crate::account::view::TestReport;
 use crate::domain::fault::Reason;
@@ -20,14 +25,29 @@ use crate::domain::id::Generation;
 use crate::gitlab::rest::Session;
 use crate::store::{Credential, DeleteLogin, StoreError};
 
-impl Owner for Addr<AccountActor> {
+/// Where the account's actor is reached, and whoever owns what it shares with others.
+pub(super) struct Address {
+    pub(super) account: Addr<AccountActor>,
+    pub(super) shared: SharedDesk,
+}
+
+impl Owner for Address {
     fn tell(&self, news: RequestNews) {
         // Bounded by the leases that are out, so the mailbox's own bound may be passed over.
-        self.do_send(news);
+        self.account.do_send(news);
+    }
+
+    fn tell_others(&self, news: SharedNews) {
+        // Bounded as above.
+        self.shared.news.do_send(news);
+    }
+
+    fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.shared.published.load().shared)
     }
 
     fn renew(&self, wish: Renew) -> LocalBoxFuture<'static, Option<Result<Generation, Block>>> {
-        let asked = self.send(wish);
+        let asked = self.account.send(wish);
         Box::pin(async move { asked.await.ok() })
     }
 }
@@ -162,13 +182,14 @@ impl Handler<Relogin> for AccountActor {
             return self.overtaken(login, ctx);
         }
         let mut record = self.record.clone();
+        let before = Changes::all_of(&record);
         record.credential = login.credential;
         // Not the next number but the one after: an exchange of the old pair that runs somewhere may take the next, and
         // no two credentials ever have the same.
         record.credential_generation = record.credential_generation.next().next();
         record.exchange_begun_at = None;
         record.username = login.username;
-        login.given.apply(&mut record);
+        login.given.clone().apply(&mut record);
         let saving = self.office.save(record.clone(), login.login);
         // Stored first: a token that only memory knows would be lost with the process.
         let saved = saving.into_actor(self).map(move |result, actor, ctx| {
@@ -177,7 +198,13 @@ impl Handler<Relogin> for AccountActor {
                 Ok(Err(error)) => return Err(error),
                 Err(_) => return Err(StoreError::NoSuchAccount(record.id)),
             }
+            let meanwhile = Changes::all_of(&actor.record);
             actor.record = record;
+            if meanwhile != before {
+                meanwhile.apply(&mut actor.record);
+                login.given.apply(&mut actor.record);
+                actor.store_settings(ctx);
+            }
             actor.logged_in(login.mint, ctx);
             Ok(())
         });

@@ -3,6 +3,7 @@
 mod calls;
 mod describe;
 mod handlers;
+mod orders;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +14,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use tracing::warn;
 
-use crate::account::api::{Block, SnapshotChanged};
+use crate::account::api::{Block, SharedDesk, SnapshotChanged};
 use crate::account::broker::{BrokerActor, Permit};
 use crate::account::credentials::{Credentials, Terms};
 use crate::account::exchanger::ExchangerActor;
@@ -57,6 +58,7 @@ pub(crate) struct Office {
     pub(crate) registry: Recipient<SnapshotChanged>,
     pub(crate) broker: Addr<BrokerActor>,
     pub(crate) exchanger: Addr<ExchangerActor>,
+    pub(crate) shared: SharedDesk,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) catalogue: Arc<Catalogue>,
     pub(crate) settings: Arc<AccountSettings>,
@@ -98,6 +100,8 @@ pub(crate) struct AccountActor {
     root_namespace_id: Option<String>,
     available: Available,
     completion_model: Option<String>,
+    /// How often the operator set another gateway.
+    gateway_changes: u32,
     /// What the mint of the login that brought the account came to.
     first: Option<Result<Mint, CallError>>,
     /// The turn that is being taken.
@@ -161,6 +165,7 @@ impl AccountActor {
             root_namespace_id,
             available: Available::default(),
             completion_model: None,
+            gateway_changes: 0,
             first: None,
             permit: None,
             waiting: Vec::new(),
@@ -183,6 +188,7 @@ impl AccountActor {
                 Effect::Exchange => self.exchange(ctx),
                 Effect::Mint => self.mint(ctx),
                 Effect::Discover => self.discover(ctx),
+                Effect::AskCredit(model) => self.ask_credit(model, ctx),
                 Effect::Publish => self.office.registry.do_send(SnapshotChanged(Arc::new(self.snapshot(ctx)))),
                 Effect::Remember => self.remember(ctx),
                 Effect::Warn(end) => self.warn_of(end),
@@ -203,6 +209,13 @@ impl AccountActor {
         }
         // A turn that was not taken goes to the next.
         self.permit = None;
+    }
+
+    /// Does what is due; nothing is due on an account that is switched off.
+    fn tick(&mut self, ctx: &mut Context<Self>) {
+        if self.record.enabled {
+            self.event(Event::Tick, ctx);
+        }
     }
 
     /// Answers those who wait for a renewal, once its outcome is published: they go on to choose from the table.
@@ -231,9 +244,9 @@ impl Actor for AccountActor {
         if let Some(mint) = self.first.take() {
             self.logged_in(mint, ctx);
         }
-        if self.office.settings.timers && self.record.enabled {
-            ctx.run_interval(TICK, |actor, ctx| actor.event(Event::Tick, ctx));
-            self.event(Event::Tick, ctx);
+        if self.office.settings.timers {
+            ctx.run_interval(TICK, Self::tick);
+            self.tick(ctx);
         }
         self.office.registry.do_send(SnapshotChanged(Arc::new(self.snapshot(ctx))));
     }

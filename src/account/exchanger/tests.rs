@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::account::api::SharedNews;
 use crate::account::broker::{Ask, BrokerActor, Turn};
 use crate::account::turns::Urgency;
 use crate::domain::fault::Reason;
@@ -97,7 +98,14 @@ impl Bench {
         store.send(PutAccount(record.clone())).await.unwrap().unwrap();
         let clock = Arc::new(TestClock::at(NOW));
         let exchanger = ExchangerActor::start_with(upstream(), store.clone(), clock.clone());
-        Self { gitlab, store, disk, broker: BrokerActor::start_with(clock), exchanger, record }
+        Self {
+            gitlab,
+            store,
+            disk,
+            broker: BrokerActor::start_with(clock, Deaf.start().recipient(), BTreeMap::new()),
+            exchanger,
+            record,
+        }
     }
 
     /// Orders the exchange of pair 1, and returns what is told of it.
@@ -307,4 +315,17 @@ async fn a_pair_that_was_written_but_not_synced_can_be_written_again() {
         };
         assert_eq!(bench.store.send(write).await.unwrap().unwrap(), written);
     }
+}
+
+/// Is told which instances are left alone, and does nothing about it.
+struct Deaf;
+
+impl Actor for Deaf {
+    type Context = Context<Self>;
+}
+
+impl Handler<SharedNews> for Deaf {
+    type Result = ();
+
+    fn handle(&mut self, _: SharedNews, _: &mut Self::Context) {}
 }

@@ -1,5 +1,9 @@
 //! The keeper of the accounts: starts, stops and restarts their actors, and is the sole writer of the published table.
 
+mod shared;
+
+pub(crate) use self::shared::ResetAccount;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -8,20 +12,22 @@ use actix::{
     Actor, ActorFutureExt, Addr, AsyncContext, Context, Handler, Message, MessageResult, ResponseActFuture,
     ResponseFuture, WrapFuture, fut,
 };
-use arc_swap::ArcSwap;
 use futures::channel::oneshot;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
 use tracing::{error, info};
 
 pub(crate) use crate::account::actor::{AccountActor, AccountSettings};
 use crate::account::actor::{Office, Relogin, Stored};
-use crate::account::api::{Retire, Snapshot, SnapshotChanged, Table};
+pub(crate) use crate::account::api::Published;
+use crate::account::api::{Retire, SharedDesk, Snapshot, SnapshotChanged, Table};
 use crate::account::broker::BrokerActor;
 use crate::account::exchanger::ExchangerActor;
 pub(crate) use crate::account::exchanger::Finish;
 use crate::account::lease::Gauge;
 use crate::account::login::{self, Arrival, LoginError, NewAccount, probe_model};
 use crate::account::removal;
-use crate::account::shared_health::Refused;
+use crate::account::shared_health::{Event, Refused, Shared, SharedHealth};
 use crate::account::view::Removal;
 use crate::domain::catalogue::Catalogue;
 use crate::domain::endpoint::GatewayUrl;
@@ -30,9 +36,6 @@ use crate::domain::model::ModelName;
 use crate::domain::time::Clock;
 use crate::gitlab::upstream::Upstream;
 use crate::store::{AccountRecord, Contents, DeleteAccount, Deleted, Load, StoreActor, StoreError};
-
-/// Where the table is published and read.
-pub(crate) type Published = Arc<ArcSwap<Table>>;
 
 /// How often it is looked whether an account's actor died.
 const WATCH_EVERY: Duration = Duration::from_secs(5);
@@ -58,6 +61,10 @@ pub(crate) struct RegistryActor {
     office: Office,
     published: Published,
     refused: Arc<Refused>,
+    health: SharedHealth,
+    /// What of it is published.
+    shared: Arc<Shared>,
+    rng: StdRng,
     entries: BTreeMap<AccountId, Entry>,
     /// Gauges of accounts that were removed, for as long as a request is in flight on one: it still counts if the account
     /// is added again.
@@ -124,7 +131,7 @@ pub(crate) struct Settle;
 #[rtype(result = "()")]
 struct Publish;
 
-/// Looks whether an account's actor died.
+/// Looks whether an account's actor died, and what of the shared health is over.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 struct Watch;
@@ -134,12 +141,16 @@ impl RegistryActor {
     pub(crate) fn start_with(parts: RegistryParts) -> Addr<Self> {
         Self::create(|ctx| {
             let clock = Arc::clone(&parts.clock);
+            let health = SharedHealth::restored(parts.contents.shared_health.as_deref(), clock.now());
+            let news = ctx.address().recipient();
+            let shared = SharedDesk { news: news.clone(), published: Arc::clone(&parts.published) };
             let exchanger = ExchangerActor::start_with(parts.upstream.clone(), parts.store.clone(), Arc::clone(&clock));
             let office = Office {
                 upstream: parts.upstream,
                 store: parts.store,
-                broker: BrokerActor::start_with(clock),
+                broker: BrokerActor::start_with(clock, news, health.pauses().clone()),
                 exchanger,
+                shared,
                 registry: ctx.address().recipient(),
                 clock: parts.clock,
                 catalogue: parts.catalogue,
@@ -149,6 +160,9 @@ impl RegistryActor {
                 office,
                 published: parts.published,
                 refused: Arc::default(),
+                shared: health.publish(),
+                health,
+                rng: StdRng::from_rng(&mut rand::rng()),
                 entries: BTreeMap::new(),
                 leaving: BTreeMap::new(),
                 enrolling: BTreeMap::new(),
@@ -184,9 +198,11 @@ impl RegistryActor {
 
     fn publish(&mut self) {
         self.publishing = false;
-        let accounts = self.entries.values().filter_map(|entry| entry.snapshot.clone()).collect();
+        let mut accounts: Vec<_> = self.entries.values().filter_map(|entry| entry.snapshot.clone()).collect();
+        self.health.mark(&mut accounts, self.office.clock.now());
         let bell = Arc::clone(&self.published.load().bell);
-        self.published.store(Arc::new(Table { accounts, refused: Arc::clone(&self.refused), bell: Arc::clone(&bell) }));
+        let (refused, shared) = (Arc::clone(&self.refused), Arc::clone(&self.shared));
+        self.published.store(Arc::new(Table { accounts, refused, shared, bell: Arc::clone(&bell) }));
         bell.ring();
         // Who has left needs no answer.
         self.waiting.drain(..).for_each(|waiter| waiter.send(()).unwrap_or_default());
@@ -331,6 +347,7 @@ impl Handler<Watch> for RegistryActor {
 
     fn handle(&mut self, _: Watch, ctx: &mut Self::Context) {
         self.watch(ctx);
+        self.learn(Event::Tick, ctx);
     }
 }
 

@@ -14,6 +14,8 @@
 //! for anew.
 
 mod calls;
+mod credit;
+mod kept;
 mod requests;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -21,11 +23,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rand::{Rng, RngExt};
-use serde::{Deserialize, Serialize};
 
+pub(crate) use self::kept::Memory;
 use crate::account::api::Block;
 use crate::account::blocks::next_block;
-use crate::account::credentials::{Credentials, Ended, Remembered, Terms};
+use crate::account::credentials::{Credentials, Ended, Terms};
 use crate::account::turns::Urgency;
 use crate::domain::fault::{Fault, Hold, Reason, Scope};
 use crate::domain::id::Generation;
@@ -81,6 +83,12 @@ pub(crate) enum Event {
     Failed { generation: Generation, model: ModelName, fault: Fault },
     /// The models were listed, or could not be.
     Discovered(Generation),
+    /// The gateway was asked, under the grant of this generation, whether a model is out of credit still.
+    CreditAsked(Generation, ModelName, Result<(), Fault>),
+    /// A person sets another gateway.
+    GatewayChanged,
+    /// A person clears whatever keeps the account from serving.
+    Reset,
 }
 
 /// What the actor is to do.
@@ -92,6 +100,8 @@ pub(crate) enum Effect {
     Exchange,
     /// Mint a grant; its end comes back as [`Event::Minted`] or [`Event::MintFailed`].
     Mint,
+    /// Ask the gateway about the credit for a model; the answer comes back as [`Event::CreditAsked`].
+    AskCredit(ModelName),
     /// List the models; the end comes back as [`Event::Discovered`].
     Discover,
     /// Tell everybody the new state.
@@ -110,13 +120,6 @@ pub(crate) enum Effect {
     Access(Result<(), Block>),
 }
 
-/// What must outlive a restart, beside login and grant.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Memory {
-    mints: VecDeque<Timestamp>,
-    login: Remembered,
-}
-
 /// What the account is saying to GitLab.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Voice {
@@ -128,6 +131,7 @@ enum Voice {
 
 /// An account's changing part.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent wishes and facts")]
 pub(crate) struct State {
     credentials: Credentials,
     grant: Option<Arc<Grant>>,
@@ -147,6 +151,10 @@ pub(crate) struct State {
     grant_wanted: Option<Urgency>,
     listing_wanted: bool,
     access_wanted: bool,
+    /// The block of a model that the gateway was last asked about before its end.
+    credit_asked: Option<(ModelName, Timestamp)>,
+    /// Something worth keeping changed in this step.
+    unkept: bool,
     /// The latest time that was seen, by which a clock that was set is noticed.
     seen_at: Timestamp,
 }
@@ -162,8 +170,8 @@ impl State {
     ) -> Self {
         let grant = stored.filter(|grant| grant.is_usable(now));
         let mint_at = grant.as_ref().map_or(now, |grant| renew_at(grant.expires_at, now, rng));
-        // A time ahead of the clock was noted before the clock was set back.
-        let mints = memory.mints.into_iter().map(|at| at.min(now)).filter(|at| *at + BUDGET_WINDOW > now);
+        let memory = memory.restored(credentials.generation(), now);
+        let mint_at = memory.trouble.as_ref().map_or(mint_at, |trouble| mint_at.max(trouble.until));
         Self {
             credentials: credentials.with_memory(memory.login, now),
             grant,
@@ -171,15 +179,17 @@ impl State {
             voice: Voice::Silent,
             listing: false,
             mint_at,
-            mints: mints.collect(),
-            trouble: None,
-            block: None,
-            models: Arc::default(),
+            mints: memory.mints,
+            trouble: memory.trouble,
+            block: memory.block,
+            models: Arc::new(memory.models),
             discover_at: now,
             quiet_until: now,
             grant_wanted: None,
             listing_wanted: false,
             access_wanted: false,
+            credit_asked: None,
+            unkept: false,
             seen_at: now,
         }
     }
@@ -211,10 +221,16 @@ impl State {
             Event::Exchanged(of, end) => self.ended(of, Voice::Exchanging, now, |state| state.exchanged(end, now, rng)),
             Event::LoggedIn(terms, grant) => self.logged_in(&terms, Ok(grant), now, rng),
             Event::LoggedInWithoutGrant(terms, fault) => self.logged_in(&terms, Err(fault), now, rng),
-            Event::Succeeded(model) => self.succeeded(&model),
+            Event::Succeeded(model) => self.succeeded(&model, now),
             Event::Failed { generation, model, fault } => self.failed(generation, model, &fault, now, rng),
             Event::Discovered(by) => self.discovered(by),
+            Event::CreditAsked(under, model, answer) => self.credit_told(under, model, answer, now, rng),
+            Event::GatewayChanged => self.gateway_changed(now),
+            Event::Reset => self.reset(now),
         });
+        if std::mem::take(&mut self.unkept) && !effects.contains(&Effect::Remember) {
+            effects.push(Effect::Remember);
+        }
         effects
     }
 
@@ -262,13 +278,9 @@ impl State {
         self.is_minting() || self.grant_wanted.is_some() || self.refusal(now).is_none()
     }
 
-    /// Returns what must outlive a restart, beside login and grant.
-    pub(crate) fn memory(&self) -> Memory {
-        Memory { mints: self.mints.clone(), login: self.credentials.memory() }
-    }
-
     fn tick(&mut self, now: Timestamp) -> Vec<Effect> {
         let mut effects: Vec<_> = self.credentials.warning(now).map(Effect::Warn).into_iter().collect();
+        effects.extend(self.ask_credit(now));
         effects.extend(self.pursue(now));
         effects
     }
@@ -349,7 +361,9 @@ impl State {
             return self.no_grant(&Fault { scope, reason, hold: Hold::Backoff, curable: true }, now, rng);
         }
         self.mint_at = renew_at(grant.expires_at, now, rng);
-        self.trouble = None;
+        if let Some(trouble) = self.trouble.take() {
+            self.gone(&trouble, now);
+        }
         // A first refusal's block ends with the new grant. It is kept, so that a second refusal in a row is seen as one.
         let refused = self.block.as_mut().filter(|block| block.reason == Reason::GrantRefused && block.attempts == 1);
         if let Some(block) = refused {
@@ -378,6 +392,7 @@ impl State {
     fn no_grant(&mut self, fault: &Fault, now: Timestamp, rng: &mut impl Rng) -> Vec<Effect> {
         let block = next_block(self.trouble.as_ref(), fault, now, rng);
         self.mint_at = block.until;
+        self.come(&block, now);
         self.trouble = Some(block.clone());
         self.grant_wanted = None;
         vec![Effect::Publish, Effect::Answer(Err(block))]

@@ -12,18 +12,19 @@ use crate::domain::model::ModelName;
 use crate::domain::time::Timestamp;
 
 /// Two models out of credit mean that the account is.
-const MODELS_MEAN_ACCOUNT: usize = 2;
+pub(super) const MODELS_MEAN_ACCOUNT: usize = 2;
 /// Models that may be blocked one by one; beyond, the one that ends first is forgotten. Bounds memory.
 pub(super) const MODEL_BLOCKS_MAX: usize = 64;
 
 impl State {
-    pub(super) fn succeeded(&mut self, model: &ModelName) -> Vec<Effect> {
-        let was = (self.block.is_some(), self.models.contains_key(model));
-        self.block = None;
-        if was.1 {
-            Arc::make_mut(&mut self.models).remove(model);
+    pub(super) fn succeeded(&mut self, model: &ModelName, now: Timestamp) -> Vec<Effect> {
+        let whole = self.block.take();
+        let single = if self.models.contains_key(model) { Arc::make_mut(&mut self.models).remove(model) } else { None };
+        let over: Vec<_> = whole.into_iter().chain(single).collect();
+        for block in &over {
+            self.gone(block, now);
         }
-        if was == (false, false) { Vec::new() } else { vec![Effect::Publish] }
+        publish_if(!over.is_empty())
     }
 
     pub(super) fn failed(
@@ -39,16 +40,18 @@ impl State {
         }
         match (fault.scope, fault.hold) {
             (_, Hold::UntilMinted) => self.grant_refused(generation, fault, now, rng),
-            // What is true of a whole namespace is true of the account that met it.
-            (Scope::Account | Scope::Namespace, Hold::For(_) | Hold::Backoff | Hold::UntilFixed) => {
+            (Scope::Account, Hold::For(_) | Hold::Backoff | Hold::UntilFixed) => {
                 publish_if(self.block_account(fault, now, rng))
             }
             (Scope::Model, Hold::For(_) | Hold::Backoff | Hold::UntilFixed) => {
                 publish_if(self.block_model(model, fault, now, rng))
             }
             // Wider than an account, the request's own, or without a hold: says nothing about this account.
-            (Scope::Request | Scope::Provider | Scope::Gateway | Scope::Instance | Scope::Host, _)
-            | (Scope::Account | Scope::Namespace | Scope::Model, Hold::None) => Vec::new(),
+            (
+                Scope::Request | Scope::Namespace | Scope::Provider | Scope::Gateway | Scope::Instance | Scope::Host,
+                _,
+            )
+            | (Scope::Account | Scope::Model, Hold::None) => Vec::new(),
         }
     }
 
@@ -74,15 +77,16 @@ impl State {
 
     /// Blocks the whole account, and returns whether that changed anything.
     fn block_account(&mut self, fault: &Fault, now: Timestamp, rng: &mut impl Rng) -> bool {
-        let block = block_after(self.block.as_ref(), fault, now, rng);
-        let changed = block.is_some();
-        self.block = block.or(self.block.take());
-        changed
+        let Some(block) = block_after(self.block.as_ref(), fault, now, rng) else { return false };
+        self.come(&block, now);
+        self.block = Some(block);
+        true
     }
 
     /// Blocks one model, and the account with the second one out of credit; returns whether that changed anything.
     fn block_model(&mut self, model: ModelName, fault: &Fault, now: Timestamp, rng: &mut impl Rng) -> bool {
         let Some(block) = block_after(self.models.get(&model), fault, now, rng) else { return false };
+        self.come(&block, now);
         let models = Arc::make_mut(&mut self.models);
         models.insert(model, block);
         if models.len() > MODEL_BLOCKS_MAX {

@@ -97,6 +97,16 @@ impl Default for Turns {
 }
 
 impl Turns {
+    /// Starts with a pause that was kept over a restart.
+    pub(crate) fn paused_by(pause: Block) -> Self {
+        Self { pause: Some(pause), ..Self::default() }
+    }
+
+    /// Ends the pause, on a person's word.
+    pub(crate) fn forgive(&mut self) {
+        (self.faults, self.faulted, self.pause) = (0, None, None);
+    }
+
     /// Takes a wish for a turn, or makes an earlier one more urgent; refused while the instance is left alone.
     pub(crate) fn ask(&mut self, account: AccountId, urgency: Urgency, now: Timestamp) -> Result<(), Block> {
         if let Some(pause) = self.paused(now).filter(|_| urgency < Urgency::Operator) {

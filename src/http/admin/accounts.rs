@@ -9,15 +9,15 @@ use tokio::time::Instant;
 use tracing::error;
 use utoipa::{IntoParams, ToSchema};
 
-use crate::account::api::{Block, Describe, Discover, Renew, Test};
+use crate::account::api::{Block, ChangeSettings, Describe, Discover, Renew, Test};
 use crate::account::login::{LoginError, NewAccount};
-use crate::account::registry::{AccountActor, AddAccount, All, Find, RemoveAccount, SETTLE_MAX, Settle};
-use crate::account::view::{AccountView, CredentialKind, Removal, TestReport};
+use crate::account::registry::{AccountActor, AddAccount, All, Find, RemoveAccount, ResetAccount, SETTLE_MAX, Settle};
+use crate::account::view::{AccountView, CredentialKind, Removal, TestReport, Trouble};
 use crate::domain::endpoint::InstanceUrl;
 use crate::domain::fault::Scope;
 use crate::domain::id::AccountId;
 use crate::domain::secret::Secret;
-use crate::http::admin::given::GivenText;
+use crate::http::admin::given::{ChangeRequest, GivenText};
 use crate::http::admin::problem::{Problem, bad_request, reason_word, unread};
 use crate::http::body;
 use crate::http::door::Door;
@@ -149,6 +149,67 @@ pub(crate) async fn remove(request: HttpRequest, id: Path<String>, door: Data<Do
                 Problem::internal().because(format!("it no longer serves, but could not be deleted: {problem}"));
             problem.reply(&request_id)
         }
+        Err(_) => silent(&request, &door),
+    }
+}
+
+/// Changes settings. They are stored, and every new request goes by them, before the answer; running requests go on.
+#[utoipa::path(patch, path = "/admin/v1/accounts/{id}", params(("id" = String, Path)), request_body = ChangeRequest, responses(
+    (status = 200, body = AccountView),
+    (status = 400, description = "the body is no JSON", body = Problem),
+    (status = 404, body = Problem),
+    (status = 408, description = "the body did not arrive in time", body = Problem),
+    (status = 413, description = "the body is too large", body = Problem),
+    (status = 422, description = "a member is unknown or out of bounds; nothing was changed", body = Problem),
+    (status = 500, description = "they could not be stored; nothing was changed", body = Problem),
+))]
+pub(crate) async fn change(request: HttpRequest, id: Path<String>, payload: Payload, door: Data<Door>) -> HttpResponse {
+    let request_id = request_id(&request, &door);
+    let deadline = Instant::now() + door.settings().request_timeout;
+    let changes = match body::read(&request, payload, BODY_BYTES_MAX, deadline).await {
+        Ok(bytes) => ChangeRequest::parse(&bytes),
+        Err(error) => Err(unread(&error).because(error.message(door.now())).into()),
+    };
+    let (changes, address) = match (changes, find(&door, &AccountId::from_text(&id)).await) {
+        (Ok(changes), Ok(address)) => (changes, address),
+        (_, Err(problem)) => return problem.reply(&request_id),
+        (Err(problem), Ok(_)) => return problem.reply(&request_id),
+    };
+    match address.send(ChangeSettings(changes)).await {
+        Ok(Ok(())) => view(&request, &door, &address, 200).await,
+        Ok(Err(refused)) => {
+            let problem = Problem::new(500, "not-stored", "The settings could not be stored; nothing was changed");
+            problem.because(refused.to_string()).reply(&request_id)
+        }
+        Err(_) => silent(&request, &door),
+    }
+}
+
+/// What a reset came to.
+#[derive(Serialize, Deserialize, ToSchema)]
+pub(crate) struct ResetReport {
+    /// The account as it is now; one without a gateway credential is being minted one.
+    pub(crate) account: AccountView,
+    /// What was cleared, of the account and of what it shares with others. The latter stood on evidence from several
+    /// requests, and stands again as soon as they fail again.
+    pub(crate) cleared: Vec<Trouble>,
+}
+
+/// Clears what keeps an account from serving, its own blocks and those it shares, and has it minted a credential if it has
+/// none.
+#[utoipa::path(post, path = "/admin/v1/accounts/{id}/reset", params(("id" = String, Path)), responses(
+    (status = 200, body = ResetReport), (status = 404, body = Problem),
+))]
+pub(crate) async fn reset(request: HttpRequest, id: Path<String>, door: Data<Door>) -> HttpResponse {
+    let id = AccountId::from_text(&id);
+    let Ok(reset) = door.parts.registry.send(ResetAccount(id.clone())).await else { return silent(&request, &door) };
+    let Some(cleared) = reset else { return Problem::no_account().reply(&request_id(&request, &door)) };
+    let address = match find(&door, &id).await {
+        Ok(address) => address,
+        Err(problem) => return problem.reply(&request_id(&request, &door)),
+    };
+    match address.send(Describe).await {
+        Ok(account) => HttpResponse::Ok().json(ResetReport { account, cleared }),
         Err(_) => silent(&request, &door),
     }
 }

@@ -35,12 +35,14 @@ pub(crate) fn routes(config: &mut ServiceConfig) {
             at("/v1/accounts", "GET, POST").route(web::get().to(accounts::list)).route(web::post().to(accounts::add)),
         )
         .service(
-            at("/v1/accounts/{id}", "GET, DELETE")
+            at("/v1/accounts/{id}", "GET, PATCH, DELETE")
                 .route(web::get().to(accounts::show))
+                .route(web::patch().to(accounts::change))
                 .route(web::delete().to(accounts::remove)),
         )
         .service(at("/v1/accounts/{id}/refresh", "POST").route(web::post().to(accounts::refresh)))
         .service(at("/v1/accounts/{id}/test", "POST").route(web::post().to(accounts::test)))
+        .service(at("/v1/accounts/{id}/reset", "POST").route(web::post().to(accounts::reset)))
         .service(at("/v1/backup", "POST").route(web::post().to(backup::make)))
         .service(at("/v1/logins", "GET, POST").route(web::get().to(logins::list)).route(web::post().to(logins::begin)))
         .service(

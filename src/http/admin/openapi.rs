@@ -8,14 +8,16 @@ use crate::http::admin::{accounts, backup, logins, models, requests, route, stat
 
 #[derive(OpenApi)]
 #[openapi(
-    info(title = "duopool admin API", description = "Adds and removes GitLab accounts, shows their state, explains what was decided about requests, and backs everything up."),
+    info(title = "duopool admin API", description = "Adds, changes and removes GitLab accounts, shows their state, explains what was decided about requests, and backs everything up."),
     paths(
         accounts::list,
         accounts::add,
         accounts::show,
+        accounts::change,
         accounts::remove,
         accounts::refresh,
         accounts::test,
+        accounts::reset,
         backup::make,
         logins::list,
         logins::begin,

@@ -5,6 +5,7 @@ use actix_web::web::Data;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::account::view::Trouble;
 use crate::http::door::Door;
 
 /// The server at a glance.
@@ -24,6 +25,8 @@ pub(crate) struct StatusView {
     pub(crate) failed: u64,
     /// Whether the client API is open to this machine without a key.
     pub(crate) open: bool,
+    /// What is blocked for several accounts: providers, gateways, root namespaces, calls to GitLab instances, this machine.
+    pub(crate) shared_blocks: Vec<Trouble>,
 }
 
 /// Returns the server at a glance.
@@ -41,6 +44,7 @@ pub(crate) async fn status(door: Data<Door>) -> HttpResponse {
         served: gauges().map(|gauge| gauge.served()).sum(),
         failed: gauges().map(|gauge| gauge.failed()).sum(),
         open: door.parts.access.is_open(),
+        shared_blocks: table.shared.blocked(now).iter().map(|(site, block)| Trouble::at(site, block)).collect(),
     })
 }
 

@@ -101,16 +101,11 @@ impl Journey {
                     return Err(ApiError::Internal);
                 }
             };
-            let ask_again = match self.retries.hope(&none) {
-                Some(mut hope) => {
-                    let renewed = self.wait(std::mem::take(&mut hope.renewable), &incoming.trail).await;
-                    self.retries.waited(&hope, renewed)
-                }
-                None => false,
-            };
-            if !ask_again {
+            let Some(hope) = self.retries.hope(&none) else {
                 return Err(self.verdict(none, incoming, door.now()));
-            }
+            };
+            let renewed = self.wait(hope.renewable, &incoming.trail).await;
+            self.retries.waited(renewed);
         }
     }
 
@@ -137,16 +132,17 @@ impl Journey {
         incoming.trail.failed(Failure::new(failed.error.status, &failed.error.fault));
         warn_of(incoming, &account, &failed);
         let Failed { error: CallError { fault, .. }, model, gateway, renewable, told } = failed;
-        let (is_the_accounts, reason, scope) = (is_the_accounts(&fault), fault.reason, fault.scope);
-        let setback = Setback { account, model: model.clone(), fault, renewable };
+        let (is_the_accounts, scope, reason) = (is_the_accounts(&fault), fault.scope, fault.reason);
+        let setback = Setback { account, model: model.clone(), gateway: gateway.clone(), fault, renewable };
         match self.retries.failed(setback, Instant::now() < self.deadline, door.now()) {
             Next::End if is_the_accounts => return Err(no_account(self.retries.earliest(), door.now())),
             Next::End => return Err(told),
             Next::Again => {}
         }
+        // The gateway's list changes by the month. A provider says the same during an outage: that is believed for this
+        // request alone.
         if reason == Reason::UnsupportedModel && scope == Scope::Request {
-            // The gateway's list changes by the month. A provider says the same during an outage: that is believed for
-            // this request alone. A lost message costs one more refusal on the next request.
+            // A lost message costs one more refusal on the next request.
             door.parts.registry.do_send(ModelRefused { gateway, model });
         }
         if !is_the_accounts {
@@ -159,7 +155,11 @@ impl Journey {
     fn verdict(&mut self, none: NoAccount, incoming: &Incoming, now: Timestamp) -> ApiError {
         match (none, self.last.take()) {
             // What the gateway or the provider said is truer than that nobody is left to ask.
-            (NoAccount::Exhausted | NoAccount::Blocked { .. }, Some(last)) if is_upstreams(&last) => last,
+            (NoAccount::Exhausted | NoAccount::Blocked { .. } | NoAccount::Paused { .. }, Some(last))
+                if is_upstreams(&last) =>
+            {
+                last
+            }
             (NoAccount::NoModel, Some(last)) => last,
             (none, _) => told_of_none(none, self.retries.earliest(), &incoming.peek.model, incoming.dialect, now),
         }
@@ -175,7 +175,9 @@ pub(in crate::http) fn told_of_none(
     now: Timestamp,
 ) -> ApiError {
     match none {
-        NoAccount::Blocked { reason, until, .. } => no_account(Some(sooner(earliest, (until, reason))), now),
+        NoAccount::Blocked { reason, until, .. } | NoAccount::Paused { reason, until } => {
+            no_account(Some(sooner(earliest, (until, reason))), now)
+        }
         NoAccount::Exhausted => no_account(earliest, now),
         NoAccount::Empty => ApiError::EmptyPool,
         NoAccount::Busy => ApiError::Busy,

@@ -76,6 +76,8 @@ pub(super) struct Contender<'a, 'b> {
     pub(super) dialect: Dialect,
     /// Whether it would be the one request that tries the account out.
     pub(super) is_probe: bool,
+    /// Whether others found what it shares with them wanting; it is the last resort.
+    pub(super) against_opinion: bool,
 }
 
 /// An account with all that is compared, read once: others change it meanwhile.
@@ -163,7 +165,7 @@ impl<'a, 'b> Contest<'a, 'b> {
         if too_slow || too_loaded {
             return;
         }
-        let order = self.best.as_ref().map_or(Ordering::Greater, |best| by_tier(contender.account, best));
+        let order = self.best.as_ref().map_or(Ordering::Greater, |best| by_tier(&contender, &best.contender));
         if order == Ordering::Less {
             return;
         }
@@ -271,10 +273,11 @@ impl<'a, 'b> Contest<'a, 'b> {
     }
 }
 
-/// Orders an account against the best one so far: first those that may draw on credits that are there, then by tier.
-fn by_tier(account: &Snapshot, best: &Entry<'_, '_>) -> Ordering {
-    let rank = |account: &Snapshot| (!account.hinted, account.priority);
-    rank(account).cmp(&rank(best.contender.account))
+/// Orders an account against the best one so far: first those that nothing speaks against, then those that may draw on
+/// credits that are there, then by tier.
+fn by_tier(one: &Contender<'_, '_>, best: &Contender<'_, '_>) -> Ordering {
+    let rank = |one: &Contender<'_, '_>| (!one.against_opinion, !one.account.hinted, one.account.priority);
+    rank(one).cmp(&rank(best))
 }
 
 /// Orders two accounts of one tier; greater is better.

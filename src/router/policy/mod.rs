@@ -4,6 +4,10 @@
 //! seed. Filters first (pool, not tried, serves the model, not blocked, has a grant, has a slot), then those whose
 //! credits are not in doubt, then the highest tier, then the conversation's own account, then the strategy.
 //!
+//! A block of a provider, a gateway or this machine is an opinion, formed from a few faults. It keeps new requests away; one
+//! that is on its way already, because an account failed it, goes on to accounts that share the block if there are no
+//! others: the fault that it met may be what formed the opinion, and may have been chance. Its attempts are few.
+//!
 //! Not here: what is blocked and how long (`account::state`), and who waits for a slot (`router::queue`).
 
 mod contest;
@@ -19,8 +23,9 @@ use self::obstacles::Obstacles;
 pub(crate) use self::obstacles::sooner;
 use crate::account::api::{Snapshot, Standing, Table};
 use crate::account::lease::{Bell, Lease, Terms};
+use crate::account::shared_health::{Passage, Shared};
 use crate::domain::catalogue::{Catalogue, Wanted};
-use crate::domain::fault::Scope;
+use crate::domain::fault::{Reason, Scope};
 use crate::domain::model::{Dialect, ModelName, Provider};
 use crate::domain::strategy::Strategy;
 use crate::domain::time::Timestamp;
@@ -53,6 +58,9 @@ pub(crate) struct Choice<'a> {
     pub(crate) turn: Option<u64>,
     /// What decided among those that could serve.
     pub(crate) decider: Decider,
+    /// The shared health that it was chosen by, and when.
+    shared: &'a Arc<Shared>,
+    now: Timestamp,
 }
 
 impl Choice<'_> {
@@ -65,8 +73,8 @@ impl Choice<'_> {
 
     /// Takes the lease that was chosen; `None` if somebody else took it since the table was read.
     pub(crate) fn take(self, bell: &Arc<Bell>) -> Option<Lease> {
-        let Self { account, model, dialect, is_probe, turn, .. } = self;
-        Lease::take(account, Terms { model, dialect, is_probe, turn }, bell)
+        let Self { account, model, dialect, is_probe, turn, shared, now, .. } = self;
+        Lease::take(account, Terms { model, dialect, is_probe, turn, shared: Arc::clone(shared), now }, bell)
     }
 }
 
@@ -111,9 +119,9 @@ pub(crate) fn choose<'a>(
     // Others take slots meanwhile: there may be nobody any more.
     let contest = next.filter(|next| next.winner().is_some()).unwrap_or(contest);
     let Some(winner) = contest.winner() else { return Err(obstacles.answer(ask, now)) };
-    let Contender { account, model, dialect, is_probe } = winner;
-    let (turn, decider) = (contest.next_turn(), contest.decider());
-    Ok(Choice { account, model: model.clone(), dialect, is_probe, turn, decider })
+    let Contender { account, model, dialect, is_probe, .. } = winner;
+    let (model, turn, decider) = (model.clone(), contest.next_turn(), contest.decider());
+    Ok(Choice { account, model, dialect, is_probe, turn, decider, shared: &table.shared, now })
 }
 
 /// Returns what a trace keeps of `account`.
@@ -187,22 +195,41 @@ fn fitness<'a: 'b, 'b>(
     }
     let standing = account.standing(model, now);
     if let Standing::Blocked { until, reason } = standing {
-        obstacles.blocked(until, reason);
+        // A grant that was refused for the first time is replaced at once, which is worth waiting for.
+        if reason == Reason::GrantRefused && account.is_replacing_grant() {
+            obstacles.without_grant(account, now);
+        } else {
+            obstacles.blocked(until, reason);
+        }
         let whole = account.block.as_ref().is_some_and(|block| block.holds(now));
         let scope = if whole { Scope::Account } else { Scope::Model };
         return Fitness::Unfit(Verdict::Blocked { scope, reason, until });
     }
-    if account.usable_grant(now).is_none() {
+    let Some(grant) = account.usable_grant(now) else {
         let (reason, until) = obstacles.without_grant(account, now);
         return Fitness::Unfit(Verdict::NoGrant { reason, until });
-    }
+    };
+    let passage = if table.shared.is_empty() {
+        Passage::Free
+    } else {
+        table.shared.passage(&grant.gateway, model, &account.group, now)
+    };
+    let against_opinion = match passage {
+        Passage::Blocked { by_opinion: true, .. } if !ask.tried.is_empty() => true,
+        Passage::Blocked { scope, block, .. } => {
+            obstacles.shut(block, now);
+            return Fitness::Unfit(Verdict::Blocked { scope, reason: block.reason, until: block.until });
+        }
+        Passage::Free | Passage::Unproven { .. } => false,
+    };
     let is_probe = standing == Standing::Unproven;
+    let others_try = passage == Passage::Unproven { taken: true } || (is_probe && account.gauge.is_probing());
     let is_full = account.gauge.in_flight() >= account.max_concurrency;
-    if is_full || (is_probe && account.gauge.is_probing()) {
+    if is_full || others_try {
         obstacles.busy = true;
         return Fitness::Aside(if is_full { Verdict::Full } else { Verdict::Probing });
     }
-    Fitness::Fit(Contender { account, model, dialect, is_probe })
+    Fitness::Fit(Contender { account, model, dialect, is_probe, against_opinion })
 }
 
 /// Returns the exact model that `account` would be asked for, if its gateway supports one.
@@ -222,7 +249,9 @@ fn model_on<'b>(
     }
     let gateway = account.grant.as_ref().map(|grant| &grant.gateway);
     let refused = |name: &ModelName| {
-        ask.refused.contains(name) || gateway.is_some_and(|gateway| table.refused.contains(gateway, name, now))
+        // Another gateway may support what one does not.
+        let just_now = |gateway| ask.refused.iter().any(|(by, model)| by == gateway && model == name);
+        gateway.is_some_and(|gateway| just_now(gateway) || table.refused.contains(gateway, name, now))
     };
     if !refused(wanted) {
         return Some(wanted);
@@ -242,5 +271,7 @@ fn dialect_for(model: &ModelName, wanted: &[Dialect], catalogue: &Catalogue) -> 
 
 #[cfg(test)]
 mod properties;
+#[cfg(test)]
+mod shared_tests;
 #[cfg(test)]
 mod tests;

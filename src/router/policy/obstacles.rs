@@ -1,8 +1,9 @@
 //! Why nobody serves: what stood in the way of the accounts that were passed over.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::account::api::Snapshot;
+use crate::account::api::{Block, Snapshot};
 use crate::domain::fault::Reason;
 use crate::domain::model::ModelName;
 use crate::domain::time::Timestamp;
@@ -11,6 +12,9 @@ use crate::trace::Sheet;
 
 /// Accounts that are asked for a new grant when nobody has one; the first that gets one serves.
 const RENEWABLE_MAX: usize = 4;
+/// A block that accounts share and that ends within this is waited for: nobody notices, and nobody has to repeat the
+/// request. What lasts longer is told at once, so that the client can go elsewhere.
+const PAUSE_MAX: Duration = Duration::from_secs(5);
 
 /// What was met on the way through the table.
 #[derive(Default)]
@@ -22,6 +26,8 @@ pub(super) struct Obstacles<'a> {
     pub(super) tried: bool,
     pub(super) busy: bool,
     blocked: Option<(Timestamp, Reason)>,
+    /// What ends soon of the blocks that accounts share.
+    paused: Option<(Timestamp, Reason)>,
     renewable: Vec<&'a Arc<Snapshot>>,
 }
 
@@ -33,6 +39,14 @@ impl<'a> Obstacles<'a> {
 
     pub(super) fn blocked(&mut self, until: Timestamp, reason: Reason) {
         self.blocked = Some(sooner(self.blocked, (until, reason)));
+    }
+
+    /// Notes that `block`, shared with others, is all that stands against an account.
+    pub(super) fn shut(&mut self, block: &Block, now: Timestamp) {
+        self.blocked(block.until, block.reason);
+        if block.until.since(now) <= PAUSE_MAX {
+            self.paused = Some(sooner(self.paused, (block.until, block.reason)));
+        }
     }
 
     /// Returns why there is none, and when it is tried again.
@@ -51,6 +65,9 @@ impl<'a> Obstacles<'a> {
     pub(super) fn answer(self, ask: &Acquire, now: Timestamp) -> NoAccount {
         // A new grant is better than a place in the queue, unless it was waited for in vain.
         let hopes_for_grant = !self.renewable.is_empty() && !ask.renewed_in_vain;
+        if let Some((until, reason)) = self.paused.filter(|_| !self.busy && !hopes_for_grant) {
+            return NoAccount::Paused { reason, until };
+        }
         if let Some((until, reason)) = self.blocked.filter(|_| !self.busy || hopes_for_grant) {
             let renewable = self.renewable.iter().filter_map(|account| {
                 let than = account.grant.as_ref().map(|grant| grant.generation).unwrap_or_default();

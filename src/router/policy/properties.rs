@@ -221,7 +221,14 @@ fn a_conversation_leaves_an_account_that_is_much_slower_than_its_peers_until_tha
     let (table, mut chooser) = (table(accounts.clone()), Chooser::new(Strategy::Balanced, 1));
     let home = chooser.home(&table, 1);
     let note = |chooser: &Chooser, account: &Arc<Snapshot>, millis, at| {
-        let terms = Terms { model: model(SONNET), dialect: Dialect::Messages, is_probe: false, turn: None };
+        let terms = Terms {
+            model: model(SONNET),
+            dialect: Dialect::Messages,
+            is_probe: false,
+            turn: None,
+            shared: Arc::default(),
+            now: NOW,
+        };
         Lease::take(account, terms, &chooser.bell).unwrap().began(Duration::from_millis(millis), at);
     };
     let long_ago = NOW - Duration::from_mins(10);

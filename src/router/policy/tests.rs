@@ -138,7 +138,10 @@ fn a_refused_model_is_served_by_the_newest_of_its_family() {
     let table = Table { accounts: vec![account], refused: Arc::new(refused), ..Table::default() };
     let choice = chosen(&table, &ask("claude-sonnet-5-5", MESSAGES), 0).unwrap();
     assert_eq!(choice.model.as_str(), "claude-sonnet-5");
-    let also = Acquire { refused: vec![model("claude-sonnet-5")], ..ask("claude-sonnet-5-5", MESSAGES) };
+    let also = Acquire {
+        refused: vec![(GatewayUrl::cloud(), model("claude-sonnet-5"))],
+        ..ask("claude-sonnet-5-5", MESSAGES)
+    };
     assert_eq!(chosen(&table, &also, 0).unwrap().model.as_str(), "claude-sonnet-4-6");
 }
 
@@ -304,7 +307,14 @@ fn every_account_that_is_looked_at_gets_its_verdict() {
     assert!(sheet.seen().iter().any(|seen| seen.account == chosen.account && seen.verdict.word().is_fit()));
     let probe = Lease::take(
         &cases[1].0,
-        Terms { model: model("claude-sonnet-4-6"), dialect: Dialect::Messages, is_probe: true, turn: None },
+        Terms {
+            model: model("claude-sonnet-4-6"),
+            dialect: Dialect::Messages,
+            is_probe: true,
+            turn: None,
+            shared: Arc::default(),
+            now: NOW,
+        },
         &Arc::default(),
     );
     choose(&table, &ask, &rules, NOW, &mut StdRng::seed_from_u64(0), &mut sheet).unwrap();

@@ -16,6 +16,7 @@ fn contents(accounts: Vec<AccountRecord>, logins: Vec<LoginRecord>) -> Contents 
         grants: Loaded { records: vec![grant(1, 1)], unreadable: vec![] },
         logins: Loaded { records: logins, unreadable: vec![] },
         health: Vec::new(),
+        shared_health: None,
     }
 }
 

@@ -102,6 +102,24 @@ fn health_belongs_to_a_stored_account_and_goes_with_it() {
 }
 
 #[test]
+fn what_accounts_share_is_kept_beside_what_each_remembers() {
+    on_both(|store| {
+        assert_eq!(store.load_shared_health().unwrap(), None);
+        store.put_account(&account(1, 0)).unwrap();
+        store.put_health(&account(1, 0).id, b"own").unwrap();
+        store.put_shared_health(b"x").unwrap();
+        store.put_shared_health(b"shared").unwrap();
+        assert_eq!(store.load_shared_health().unwrap(), Some(b"shared".to_vec()));
+        assert_eq!(store.load_health().unwrap(), [(account(1, 0).id, b"own".to_vec())]);
+        store.delete_account(&account(1, 0).id).unwrap();
+        assert_eq!(store.load_shared_health().unwrap(), Some(b"shared".to_vec()));
+    });
+    let dir = tempfile::tempdir().unwrap();
+    open(dir.path()).put_shared_health(b"shared").unwrap();
+    assert_eq!(open(dir.path()).load_shared_health().unwrap(), Some(b"shared".to_vec()));
+}
+
+#[test]
 fn a_failing_store_stores_nothing_until_it_is_mended() {
     let mut store = FailingStore::default();
     let switch = store.switch();

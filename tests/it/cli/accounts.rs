@@ -46,7 +46,20 @@ async fn goes_through_its_commands(machine: &Machine, gitlab: &duopool::simulato
     assert!(models["models"].as_array().is_some_and(|all| all.iter().any(|one| one["name"] == "claude-sonnet-4-6")));
     assert!(machine.run(&["models"]).await.fine().contains("\nclaude-sonnet-4-6 "));
 
-    for verb in ["show", "refresh", "test"] {
+    let set = ["accounts", "set", "ada", "--weight", "3", "--priority", "-2", "--pool", "team", "--json"];
+    let changed = machine.run(&set).await.json();
+    assert_eq!((&changed["weight"], &changed["priority"], &changed["pool"]), (&json!(3), &json!(-2), &json!("team")));
+    assert!(machine.run(&["accounts", "set", "ada"]).await.refusal().contains("nothing to change"));
+    assert!(machine.run(&["accounts", "set", "ada", "--weight", "0"]).await.refusal().contains("1 to 1000"));
+    assert!(machine.run(&["accounts", "disable", "ada"]).await.fine().contains("is disabled"));
+    assert_eq!(machine.run(&["accounts", "show", id, "--json"]).await.json()["health"], "disabled");
+    assert_eq!(machine.run(&["accounts", "enable", "ada", "--json"]).await.json()["enabled"], true);
+    let reset = machine.run(&["accounts", "reset", "ada"]).await;
+    assert!(reset.fine().contains(&format!("account {id}: nothing was blocked")), "{}", reset.out);
+    assert_eq!(machine.run(&["accounts", "reset", "--all", "--json"]).await.json().as_array().map(Vec::len), Some(2));
+    assert_eq!(machine.run(&["accounts", "reset"]).await.code, Some(2));
+
+    for verb in ["show", "refresh", "test", "disable", "reset"] {
         let refused = machine.run(&["accounts", verb, "nobody"]).await;
         assert!(refused.refusal().contains("`nobody`") && refused.refusal().contains("accounts list"), "{refused:?}");
     }

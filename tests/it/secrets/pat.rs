@@ -164,6 +164,15 @@ async fn regrant(watched: &mut Watched) {
     watched.gitlab.handle.clear_rules();
 }
 
+/// Lets every account serve at once, whatever it has met.
+async fn reset_all(watched: &mut Watched) {
+    let list = watched.admin("GET", "/admin/v1/accounts", "").await.json();
+    for account in list["accounts"].as_array().expect("a list") {
+        let path = format!("/admin/v1/accounts/{}/reset", account["id"].as_str().expect("an id"));
+        assert_eq!(watched.admin("POST", &path, "{}").await.status, 200);
+    }
+}
+
 async fn serve_clients(watched: &mut Watched) {
     regrant(watched).await;
     let chat =
@@ -179,6 +188,8 @@ async fn serve_clients(watched: &mut Watched) {
             ("/v1/messages", messages(true)),
             ("/v1/chat/completions", chat.clone()),
         ] {
+            // A provider that has just refused is left alone for a while.
+            reset_all(watched).await;
             let refused = watched.ask(path, &body).await;
             assert!(refused.status >= 400, "{status}: {}", refused.text());
             assert!(

@@ -7,6 +7,7 @@ use crate::domain::secret::Secret;
 use crate::store::Credential;
 
 mod calls;
+mod kept;
 mod renewal;
 mod requests;
 mod simulation;

@@ -162,7 +162,8 @@ fn a_success_clears_the_account_and_its_model_and_no_other_model() {
 fn a_fault_that_is_not_the_accounts_says_nothing_about_it() {
     let rng = &mut rng(0);
     let mut state = minted(rng);
-    for scope in [Scope::Request, Scope::Provider, Scope::Gateway, Scope::Instance, Scope::Host] {
+    let wide = [Scope::Namespace, Scope::Provider, Scope::Gateway, Scope::Instance, Scope::Host];
+    for scope in wide.into_iter().chain([Scope::Request]) {
         for hold in [Hold::None, Hold::Backoff, Hold::For(HOUR), Hold::UntilFixed] {
             assert_eq!(act(&mut state, failed(1, "claude-a", fault(scope, Reason::GatewayError, hold)), NOW, rng), []);
         }
@@ -173,13 +174,13 @@ fn a_fault_that_is_not_the_accounts_says_nothing_about_it() {
 #[test]
 fn requests_that_fail_together_are_one_fault_and_not_many_in_a_row() {
     let rng = &mut rng(0);
-    for scope in [Scope::Account, Scope::Namespace, Scope::Model] {
+    for scope in [Scope::Account, Scope::Model] {
         let mut state = minted(rng);
         let fault = fault(scope, Reason::QuotaUnknown, Hold::Backoff);
         for _ in 0..16 {
             act(&mut state, failed(1, "claude-a", fault.clone()), NOW, rng);
         }
-        let block = if scope == Scope::Model { state.models().get(&model("claude-a")) } else { state.block() };
+        let block = if scope == Scope::Account { state.block() } else { state.models().get(&model("claude-a")) };
         let block = block.unwrap();
         assert_eq!(block.attempts, 1, "{scope:?}");
         assert!(block.until <= NOW + 2 * SECOND, "{scope:?}");

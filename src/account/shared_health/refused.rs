@@ -1,6 +1,4 @@
-//! What is true of a gateway and not of one account: the models it does not support.
-//!
-//! Pure; owned by the registry, read by everybody through the published table.
+//! The models that gateways do not support.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

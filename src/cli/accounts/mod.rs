@@ -1,13 +1,16 @@
 //! `duopool accounts …`.
 
+mod settings;
+
 use anyhow::{anyhow, bail};
 use clap::Subcommand;
 use serde_json::json;
 
-use crate::account::view::{AccountView, Removal, TestReport, Trouble};
+use crate::account::view::{AccountView, Removal, Source, TestReport, Trouble};
 use crate::cli::client::Client;
 use crate::cli::output;
 use crate::config::Config;
+use crate::domain::fault::Scope;
 use crate::http::admin::accounts::AccountList;
 
 /// What to do with accounts. An account is named by its id, its label, or its username.
@@ -21,6 +24,14 @@ pub(super) enum Accounts {
     Refresh(One),
     /// Checks the token at GitLab and the credential at the gateway, without cost
     Test(One),
+    /// Changes an account's settings; running requests go on
+    Set(Box<settings::Set>),
+    /// Lets an account finish its requests and gives it no new ones
+    Disable(One),
+    /// Lets an account serve again
+    Enable(One),
+    /// Clears whatever keeps an account from serving, so that it is tried at once
+    Reset(settings::Reset),
     /// Removes an account and forgets its secrets
     Remove(Remove),
 }
@@ -52,6 +63,10 @@ impl Accounts {
             Self::Show(one) => show(&client, &one).await,
             Self::Refresh(one) => refresh(&client, &one).await,
             Self::Test(one) => test(&client, &one).await,
+            Self::Set(set) => set.run(&client).await,
+            Self::Disable(one) => settings::switch(&client, &one, false).await,
+            Self::Enable(one) => settings::switch(&client, &one, true).await,
+            Self::Reset(reset) => reset.run(&client).await,
             Self::Remove(order) => remove(&client, &order).await,
         };
         client.close().await;
@@ -72,13 +87,14 @@ async fn list(client: &Client, json: output::Json) -> anyhow::Result<()> {
 }
 
 fn row(account: &AccountView) -> Vec<String> {
-    let why = match (&account.trouble, account.blocked_models.iter().next()) {
+    let why = match (&account.trouble, account.blocks.first()) {
         (Some(trouble), _) => format!("{} (until {})", trouble.message, trouble.until),
-        (None, Some((model, trouble))) => {
-            let others = account.blocked_models.len() - 1;
+        (None, Some(trouble)) => {
+            let others = account.blocks.len() - 1;
             let more = if others > 0 { format!(" and {others} more") } else { String::new() };
-            format!("{model}{more}: {} (until {})", trouble.message, trouble.until)
+            format!("{}{more}: {} (until {})", trouble.subject, trouble.message, trouble.until)
         }
+        (None, None) if account.hinted => "chosen last: its credits may have run out".to_owned(),
         (None, None) => String::new(),
     };
     vec![
@@ -123,12 +139,33 @@ fn describe(account: &AccountView) -> anyhow::Result<()> {
     for (name, text) in rows.iter().filter(|(_, text)| !text.is_empty()) {
         output::line(&format!("{name:<14}{text}"))?;
     }
-    account.trouble.iter().try_for_each(|trouble| explain("trouble", trouble))?;
-    account.blocked_models.iter().try_for_each(|(model, trouble)| explain(model, trouble))
+    if account.hinted {
+        output::line("chosen last: an account that may draw on the same credits ran out of them")?;
+    }
+    account.blocks.iter().try_for_each(explain)
 }
 
-fn explain(what: &str, trouble: &Trouble) -> anyhow::Result<()> {
-    output::line(&format!("{what}: {} (since {}, until {})", trouble.message, trouble.since, trouble.until))?;
+/// Tells what is blocked, who said so, and what can be done about it.
+pub(super) fn explain(trouble: &Trouble) -> anyhow::Result<()> {
+    let subject = &trouble.subject;
+    let what = match trouble.scope {
+        Scope::Model => format!("model {subject} on this account"),
+        Scope::Namespace => format!("every account of namespace {subject}"),
+        Scope::Provider => format!("the provider of {subject}, for every account there"),
+        Scope::Gateway => format!("gateway {subject}, for every account there"),
+        Scope::Instance => format!("calls to {subject}; credentials that are good still serve"),
+        Scope::Host => "this machine, for every account".to_owned(),
+        Scope::Account | Scope::Request => "this account".to_owned(),
+    };
+    let said_by = match trouble.source {
+        Source::Gitlab => "GitLab says",
+        Source::Gateway => "the AI gateway says",
+        Source::Provider => "the model provider says",
+        Source::Here => "found here",
+    };
+    let times = if trouble.attempts > 1 { format!(", {} times in a row", trouble.attempts) } else { String::new() };
+    output::line(&format!("blocked: {what}, until {}", trouble.until))?;
+    output::line(&format!("  {said_by}: {} (since {}{times})", trouble.message, trouble.since))?;
     if trouble.fix.is_empty() { Ok(()) } else { output::line(&format!("  to mend it: {}", trouble.fix)) }
 }
 
