@@ -14,7 +14,7 @@ use crate::support::requests::{SONNET, messages};
 use crate::support::{Answer, TestApp};
 
 /// Far more than any of these takes.
-const LONG: Duration = Duration::from_secs(60);
+const LONG: Duration = Duration::from_mins(1);
 
 fn last_event(answer: &Answer) -> Option<String> {
     answer.events().last().and_then(|event| event.name.clone())
