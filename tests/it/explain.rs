@@ -103,7 +103,7 @@ async fn every_account_that_was_passed_over_has_its_reason() {
             "{ada}"
         );
         let edsger = verdict(look, "edsger");
-        assert_eq!((&edsger["verdict"], &edsger["scope"]), (&json!("blocked"), &json!("account")), "{edsger}");
+        assert_eq!((&edsger["verdict"], &edsger["scope"]), (&json!("blocked"), &json!("namespace")), "{edsger}");
         assert_eq!(verdict(look, "alan")["verdict"], "other_pool");
         let grace = verdict(look, "grace");
         assert_eq!(
