@@ -163,3 +163,43 @@ async fn a_gateway_that_sends_next_to_nothing_holds_one_slot_until_the_requests_
     }
     app.at_rest().await;
 }
+
+/// Anthropic says that it has had enough, to whoever asks, for a while.
+#[actix::test]
+async fn in_a_storm_of_refusals_every_client_hears_when_to_come_back_and_the_provider_is_left_alone() {
+    let clock = TestClock::at(Timestamp::from_secs(1_795_305_600));
+    let names = ["ada", "grace", "linus"];
+    let app = TestApp::start_at(&names, Arc::new(clock.clone()), |_| {}).await;
+    for name in names {
+        app.add(name).await;
+    }
+    let refusal = json!({ "type": "error", "error": { "type": "rate_limit_error", "message": "slow down" } });
+    let headers = vec![("retry-after".to_owned(), "20".to_owned())];
+    let content_type = "application/json".to_owned();
+    let storm = Effect::Answer { status: 429, body: refusal.to_string(), content_type, headers };
+    app.gitlab.add_rule(Rule::always(storm).on(Call::Messages));
+    let body = messages(SONNET, true);
+    let refused = |answer: &Answer| {
+        assert_eq!(answer.status, 429, "{}", answer.text());
+        assert_eq!(answer.json()["error"]["type"], "rate_limit_error");
+        let wait = answer.header("retry-after").and_then(|text| text.parse().ok());
+        assert!(wait.is_some_and(|wait: u64| (1..=30).contains(&wait)), "{wait:?}");
+    };
+    join_all((0..40).map(|_| app.ask("/v1/messages", &body))).await.iter().for_each(refused);
+    app.account_when("ada", |account| account["blocks"][0]["scope"] == "provider").await;
+    let asked = app.gitlab.requests_of(Call::Messages).len();
+    assert!(asked <= 120, "each request asks three times at most: {asked}");
+    // Now that everybody knows, nobody asks any more, and no account is blamed.
+    join_all((0..40).map(|_| app.ask("/v1/messages", &body))).await.iter().for_each(refused);
+    assert_eq!(app.gitlab.requests_of(Call::Messages).len(), asked);
+    for name in names {
+        let account = app.account(name).await;
+        assert_eq!((&account["trouble"], &account["blocked_models"]), (&json!(null), &json!({})), "{account}");
+    }
+    app.gitlab.clear_rules();
+    clock.advance(Duration::from_secs(31));
+    for answer in join_all((0..40).map(|_| app.ask("/v1/messages", &body))).await {
+        assert_whole(&answer);
+    }
+    app.at_rest().await;
+}
