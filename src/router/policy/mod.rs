@@ -181,7 +181,8 @@ fn fitness<'a: 'b, 'b>(
     obstacles.in_pool = true;
     let Some(model) = model_on(table, account, ask, rules, now) else { return Fitness::Unfit(Verdict::NoModel) };
     let dialect = match *known {
-        Some((before, dialect)) if before == model => dialect,
+        // Mostly it is the very same name, which need not be read for that.
+        Some((before, dialect)) if std::ptr::eq(before, model) || before == model => dialect,
         _ => dialect_for(model, ask.dialects, rules.catalogue),
     };
     *known = Some((model, dialect));
