@@ -12,6 +12,7 @@ use super::world::World;
 use crate::account::api::{Block, Snapshot, Table};
 use crate::account::lease::Lease;
 use crate::account::shared_health::Site;
+use crate::domain::catalogue::Wanted;
 use crate::domain::endpoint::GatewayUrl;
 use crate::domain::fault::Reason;
 use crate::domain::id::AccountId;
@@ -37,7 +38,7 @@ pub(super) struct Evidence {
     requests: BTreeMap<(AccountId, Cause, Option<ModelName>), Timestamp>,
     /// Instances that failed some call.
     gitlab: BTreeSet<usize>,
-    /// Every fault of the last hours.
+    /// Every fault, in order.
     met: Vec<Met>,
 }
 
@@ -49,7 +50,6 @@ type Met = (Timestamp, Cause, AccountId, ModelName);
 
 impl Evidence {
     pub(super) fn of_request(&mut self, cause: Cause, account: &AccountId, model: &ModelName, now: Timestamp) {
-        self.met.retain(|(at, ..)| now.since(*at) < Duration::from_hours(3));
         self.met.push((now, cause, account.clone(), model.clone()));
         let model = (cause == Cause::Model).then(|| model.clone());
         self.requests.insert((account.clone(), cause, model), now);
@@ -300,26 +300,26 @@ impl World {
             && moved_without_need(&before, &home)
         {
             let id = request.id;
-            self.broken(|| format!("request {id} of a conversation at {} was given {}", before.0, home.0));
+            self.broken(|| format!("request {id} of a conversation at {before:?} was given {home:?}"));
         }
     }
 
     /// Returns whether a request could have been given this account, said once more in other words.
     fn could_be_chosen(&self, request: &Request, one: &Snapshot) -> bool {
-        let Some(user) = self.accounts.get(&one.id).map(|account| account.user) else { return false };
-        let model = Truth::model_for(&request.wanted, self.truth.gateway_of(user), &self.catalogue);
         let is_plain = request.retries.refused().is_empty() && self.refused.is_empty() && self.table.shared.is_empty();
-        let Some(model) = model.filter(|_| is_plain) else {
+        // What its gateway does not know, nobody knows yet.
+        let Wanted::Known(model) = &request.wanted else { return false };
+        if !is_plain || !self.accounts.contains_key(&one.id) {
             return false;
-        };
+        }
         let of_pool = request.pools.is_empty() || request.pools.iter().any(|pool| **pool == *one.pool);
         one.enabled
             && of_pool
             && !request.retries.tried().contains(&one.id)
             && grant(one, self.now).is_some()
             && one.gauge.in_flight() < one.max_concurrency
-            && !is_blocked(one, &model, self.now)
-            && !(is_unproven(one, &model, self.now) && one.gauge.is_probing())
+            && !is_blocked(one, model, self.now)
+            && !(is_unproven(one, model, self.now) && one.gauge.is_probing())
     }
 
     /// A request gives up though its last fault was nobody's own.
