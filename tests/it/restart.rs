@@ -328,6 +328,8 @@ async fn an_empty_account_keeps_its_grant_and_comes_back_with_its_credit() {
     let (app, clock) = standing_still(&["ada"]).await;
     app.gitlab.set_credit("ada", Credit::Exhausted).expect("ada is known");
     assert_eq!(ask(&app).await.status, 402);
+    // The client's answer does not wait for the account to have noted why.
+    app.account_when("ada", |account| account["blocked_models"] != json!({})).await;
     app.gitlab.set_credit("ada", Credit::Available).expect("ada is known");
     // GitLab's gateway remembers the refusal for about an hour, so it is not asked before.
     assert_eq!(ask(&app).await.status, 402);
