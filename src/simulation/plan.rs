@@ -69,7 +69,7 @@ impl Plan {
         let span = Duration::from_mins(minutes);
         let requests = match mood {
             // Enough for shares to show.
-            Mood::Calm => 2_000,
+            Mood::Calm => 1_500,
             Mood::Churn | Mood::Storm if pooled > 14 => 40,
             Mood::Churn | Mood::Storm => rng.random_range(20..90),
         };

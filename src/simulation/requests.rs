@@ -312,6 +312,7 @@ impl World {
     fn send(&mut self, mut request: Request, lease: Lease) {
         let id = request.id;
         let is_probe = self.check_chosen(&request, &lease);
+        self.moved = true;
         self.say(|| format!("request {id} goes to {}, {} (probe: {is_probe})", lease.account().id, lease.model()));
         request.attempt += 1;
         let wait = self.moment(20, 200);

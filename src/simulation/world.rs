@@ -101,6 +101,8 @@ pub(super) struct World {
     kept: Option<Vec<u8>>,
     /// Whether something happened that those who wait may have waited for.
     pub(super) rang: bool,
+    /// Whether a lease was taken or given back.
+    pub(super) moved: bool,
     pub(super) evidence: Evidence,
     /// How many leases each account gave.
     pub(super) served: BTreeMap<AccountId, u32>,
@@ -152,6 +154,7 @@ impl World {
             health: SharedHealth::default(),
             kept: None,
             rang: false,
+            moved: false,
             evidence: Evidence::default(),
             served: BTreeMap::new(),
             homes: BTreeMap::new(),
@@ -320,6 +323,7 @@ impl World {
             }
         }
         while std::mem::take(&mut self.rang) {
+            self.moved = true;
             for worker in 0..self.choosers.len() {
                 if !self.choosers[worker].is_idle() {
                     self.choosers[worker].serve(&self.table, self.now);
@@ -397,7 +401,7 @@ impl World {
         self.healed = true;
         self.relogin();
         let quiet_from = RECOVERY.saturating_sub(QUIET);
-        let requests = 100;
+        let requests = 60;
         for _ in 0..requests {
             let wait = quiet_from.mul_f64(self.rng.random_range(0.0..1.0));
             self.after(wait, Happening::Arrive { left: 0 });
