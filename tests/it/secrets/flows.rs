@@ -209,7 +209,6 @@ async fn command_line() -> Searched {
             &["accounts", "list", "--json"][..],
             &["accounts", "refresh", "ada"],
             &["accounts", "test", "ada"],
-            &["doctor", "ada"],
             &["models"],
             &["status"],
             &["config"],
