@@ -136,10 +136,9 @@ async fn a_token_that_ends_soon_and_a_list_that_cannot_be_had_are_warnings() {
 async fn a_clock_that_is_off_is_told_with_by_how_much() {
     // The simulated GitLab's web server tells the machine's own time.
     let now = SystemClock.now();
-    for (ours, wanted, word) in [
-        (now + Duration::from_secs(150), "warning", "ahead of"),
-        (now - Duration::from_hours(3), "failed", "h behind"),
-    ] {
+    for (ours, wanted, word) in
+        [(now + Duration::from_secs(150), "warning", "ahead of"), (now - Duration::from_hours(3), "failed", "h behind")]
+    {
         let clock = TestClock::at(ours);
         let app = TestApp::start_at(&["ada"], Arc::new(clock), |_| {}).await;
         let diagnosis = of_token(&app, "ada", &[]).await;
