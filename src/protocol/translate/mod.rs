@@ -82,6 +82,7 @@ impl Translation {
     /// answer; without one there is no reasoning in either.
     pub fn request(self, body: &[u8], target: &Target<'_>, sealer: Option<&Sealer>) -> Result<Translated, Refusal> {
         let Read { mut conversation, mut dropped, include_usage, asked, path } = self.read_request(body)?;
+        conversation.settings.effort = target.effort.or(conversation.settings.effort);
         reasoning::open(&mut conversation, sealer);
         repair::repair(&mut conversation);
         if self == Self::ResponsesToMessages {

@@ -14,6 +14,7 @@ const TARGET: Target<'static> = Target {
     thinking: Some(Thinking::Adaptive),
     efforts: &[],
     accepts_sampling: false,
+    effort: None,
 };
 
 const STREAM: &str = concat!(

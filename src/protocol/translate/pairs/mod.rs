@@ -25,6 +25,7 @@ const CLAUDE: Target<'static> = Target {
     thinking: Some(Thinking::Adaptive),
     efforts: &[],
     accepts_sampling: false,
+    effort: None,
 };
 
 fn gpt_target() -> Target<'static> {
@@ -36,6 +37,7 @@ fn gpt_target() -> Target<'static> {
         thinking: Some(Thinking::Effort),
         efforts: &EFFORTS,
         accepts_sampling: false,
+        effort: None,
     }
 }
 
