@@ -12,11 +12,13 @@
 //! `stream_options.include_obfuscation`; tool choices without tools; and `reasoning_content`, `annotations` of earlier
 //! answers, which the upstream cannot take back.
 
+mod asked;
 mod decode;
 mod encode;
 mod stream;
 mod wire;
 
+pub use asked::Asked;
 pub use decode::{Decoded, request};
 pub use encode::answer;
 pub use stream::ChunkWriter;

@@ -6,7 +6,8 @@ use crate::protocol::canonical::{Block, Conversation, Effort, Role, Settings, Tu
 use crate::protocol::image;
 use crate::protocol::json::{self, Str, TextOr};
 use crate::protocol::loss::{Dropped, Refusal};
-use crate::protocol::openai_chat::wire::{Message, Part, Request};
+use crate::protocol::openai_chat::Asked;
+use crate::protocol::openai_chat::wire::request::{Message, Part, Request};
 
 /// Most messages of a request. Source: Anthropic's API reference.
 const MESSAGES_MAX: usize = 100_000;
@@ -35,8 +36,8 @@ const SILENT_IN_PARTS: [&str; 1] = ["cache_control"];
 pub struct Decoded<'a> {
     /// What is asked.
     pub conversation: Conversation<'a>,
-    /// Whether the client wants a chunk of usage at the end of the stream.
-    pub include_usage: bool,
+    /// What the answer must know of the request.
+    pub asked: Asked,
     /// What was left out although the answer may differ.
     pub dropped: Dropped,
 }
@@ -70,7 +71,10 @@ pub fn request(body: &[u8]) -> Result<Decoded<'_>, Refusal> {
             body_bytes: body.len(),
             ..Conversation::default()
         },
-        include_usage: request.stream_options.is_some_and(|options| options.include_usage == Some(true)),
+        asked: Asked {
+            include_usage: request.stream_options.is_some_and(|options| options.include_usage == Some(true)),
+            legacy_functions: false,
+        },
         dropped,
     })
 }

@@ -55,7 +55,7 @@ fn messages_become_turns_in_their_order() {
     ];
     let Conversation { turns: read, settings, stream, .. } = decoded.conversation;
     assert_eq!((read, settings, stream), (turns, Settings::default(), true));
-    assert_eq!((decoded.include_usage, decoded.dropped.header()), (false, None));
+    assert_eq!((decoded.asked, decoded.dropped.header()), (Asked::default(), None));
 }
 
 #[test]
@@ -186,7 +186,7 @@ fn settings_are_read() {
         |decoded| {
             let settings = decoded.conversation.settings;
             assert_eq!((settings.stop.len(), settings.temperature, settings.top_p), (2, Some(1.5), Some(0.5)));
-            assert!(decoded.include_usage);
+            assert!(decoded.asked.include_usage);
         },
     );
     with(&json!({"stop": "a"}), |decoded| assert_eq!(decoded.conversation.settings.stop, ["a"]));
