@@ -152,6 +152,16 @@ impl Effort {
             Self::Max => "max",
         }
     }
+
+    /// Returns about how hard a model thinks that may use so many tokens for it.
+    pub const fn of_budget(tokens: u64) -> Self {
+        match tokens {
+            0..=1024 => Self::Low,
+            1025..=8192 => Self::Medium,
+            8193..=24_576 => Self::High,
+            _ => Self::ExtraHigh,
+        }
+    }
 }
 
 #[cfg(test)]

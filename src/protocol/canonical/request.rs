@@ -224,7 +224,7 @@ pub struct WebSearch<'a> {
     /// Most searches in one answer.
     pub uses_max: Option<u64>,
     /// Where the user is: an object of the members `type`, `city`, `region`, `country`, `timezone` in both APIs.
-    pub user_location: Option<&'a RawValue>,
+    pub user_location: Option<Cow<'a, RawValue>>,
 }
 
 /// Whether a model may, must or must not call tools.
