@@ -12,6 +12,7 @@ use crate::protocol::grammar::{self, Checked, Ended};
 use crate::protocol::reasoning::Sealer;
 
 mod bugs;
+mod chat_requests;
 mod golden;
 mod properties;
 mod recorded;
