@@ -18,7 +18,7 @@ import openai
 import pytest
 import upstream
 
-REPO = Path(__file__).resolve().parents[2]
+REPO = Path(__file__).resolve().parents[3]
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR") or "target")
 BINARY = os.environ.get("DUOPOOL_BIN") or REPO / TARGET / "debug" / "duopool"
 ADMIN_KEY = "sdk-admin-key-0123456789"
