@@ -23,7 +23,7 @@ use crate::domain::fault::Scope;
 use crate::domain::id::hex;
 use crate::domain::secret::Secret;
 use crate::domain::time::Clock;
-use crate::gitlab::upstream::{Upstream, UpstreamSettings};
+use crate::gitlab::upstream::{Upstreams, UpstreamsSettings};
 use crate::store::{Contents, Credential, Load, MasterKey, StoreActor};
 
 /// Name of the file that keeps the admin key, in the data folder.
@@ -93,9 +93,8 @@ pub(super) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 /// Returns what the accounts of this server have in common.
 pub(super) fn account_settings(config: &Config, mode: Mode) -> AccountSettings {
-    let gateway = config.gitlab.gateway_url.clone();
     AccountSettings {
-        gateway: gateway.map(|gateway| (config.gitlab.base_url.clone(), gateway)),
+        gateways: Arc::clone(&config.gateways),
         model: config.model.clone(),
         timers: mode != Mode::Embedded,
     }
@@ -111,7 +110,7 @@ pub(super) fn login_settings(config: &Config, mode: Mode) -> LoginSettings {
         scopes: oauth.scopes.clone(),
         redirect_uri: oauth.redirect_uri(),
         public_redirect_uri: config.public_url.as_ref().map(|url| format!("{url}/oauth/callback")),
-        gateway: gitlab.gateway_url.clone().map(|gateway| (gitlab.base_url.clone(), gateway)),
+        gateways: Arc::clone(&config.gateways),
         timers: mode != Mode::Embedded,
     }
 }
@@ -125,7 +124,7 @@ pub(super) struct Control {
     pub(super) settings: AccountSettings,
     pub(super) logins: LoginSettings,
     pub(super) contents: Contents,
-    pub(super) upstream: UpstreamSettings,
+    pub(super) upstreams: UpstreamsSettings,
 }
 
 impl Control {
@@ -137,13 +136,13 @@ impl Control {
     ) -> Result<(Addr<RegistryActor>, Addr<LoginsActor>), StartError> {
         let (started, addresses) = oneshot::channel();
         arbiter.spawn(async move {
-            let upstream = Upstream::new(&self.upstream);
+            let upstreams = Upstreams::new(&self.upstreams);
             for bad in &self.contents.logins.unreadable {
                 error!(login.id = bad.id, "what is stored of a login cannot be used: {}; it is kept", bad.reason);
             }
             let left = std::mem::take(&mut self.contents.logins.records);
             let registry = RegistryActor::start_with(RegistryParts {
-                upstream: upstream.clone(),
+                upstreams: upstreams.clone(),
                 store: self.store.clone(),
                 clock: Arc::clone(&self.clock),
                 catalogue: Arc::clone(&self.catalogue),
@@ -152,7 +151,7 @@ impl Control {
                 contents: self.contents,
             });
             let logins = LoginsActor::new(LoginsParts {
-                upstream,
+                upstreams,
                 store: self.store,
                 registry: registry.clone(),
                 clock: self.clock,

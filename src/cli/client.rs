@@ -35,7 +35,7 @@ pub(super) struct Client {
 impl Client {
     /// Finds the server that has the data folder open, or starts the app inside this command.
     pub(super) async fn connect(config: Config) -> anyhow::Result<Self> {
-        let upstream = Upstream::new(&UpstreamSettings::with_web_roots(CONNECT_MAX));
+        let upstream = Upstream::new(&UpstreamSettings::direct(CONNECT_MAX));
         if let Some(address) = running(&upstream, &config).await {
             let key = app::admin_key_of(&config).with_context(|| {
                 format!("the server on {address} runs, but its admin key is not to be had: set DUOPOOL_ADMIN_KEY")
@@ -51,7 +51,7 @@ impl Client {
 
     /// Speaks to an app whose address and key are known.
     pub(super) fn to(running: &Running) -> Self {
-        let upstream = Upstream::new(&UpstreamSettings::with_web_roots(CONNECT_MAX));
+        let upstream = Upstream::new(&UpstreamSettings::direct(CONNECT_MAX));
         Self { upstream, address: running.admin_address(), key: running.admin_key().clone(), embedded: None }
     }
 
@@ -110,7 +110,7 @@ impl Client {
 
 /// Returns where the server is that has the data folder open, if one runs.
 pub(super) async fn find_server(config: &Config) -> Option<SocketAddr> {
-    running(&Upstream::new(&UpstreamSettings::with_web_roots(CONNECT_MAX)), config).await
+    running(&Upstream::new(&UpstreamSettings::direct(CONNECT_MAX)), config).await
 }
 
 async fn running(upstream: &Upstream, config: &Config) -> Option<SocketAddr> {

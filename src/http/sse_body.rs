@@ -46,6 +46,8 @@ pub(crate) struct Start {
     pub(crate) dialect: Dialect,
     pub(crate) request: RequestId,
     pub(crate) deadline: Instant,
+    /// Longest silence of the upstream.
+    pub(crate) idle: Duration,
     pub(crate) trail: Rc<Trail>,
 }
 
@@ -63,6 +65,7 @@ pub(crate) struct SseBody {
     dialect: Dialect,
     request: RequestId,
     deadline: Instant,
+    idle: Duration,
     /// Says that the client left if it is dropped before anything else is said.
     trail: Rc<Trail>,
     heard_at: Instant,
@@ -86,6 +89,7 @@ impl SseBody {
             dialect: start.dialect,
             request: start.request,
             deadline: start.deadline,
+            idle: start.idle,
             trail: start.trail,
             heard_at: now,
             spoke_at: now,
@@ -199,7 +203,6 @@ impl SseBody {
     /// Looks at the time while the upstream is silent; returns what is to be said about it.
     fn look_at_the_time(&mut self) -> Option<Bytes> {
         let now = Instant::now();
-        let settings = self.door.settings();
         if self.pipe.finished() {
             // The answer is whole and only its connection lingers: nothing is said after a terminal event.
             self.upstream = None;
@@ -214,10 +217,10 @@ impl SseBody {
         if now >= self.deadline {
             return Some(self.fail(of_deadline()));
         }
-        if now.duration_since(self.heard_at) >= settings.idle_timeout {
+        if now.duration_since(self.heard_at) >= self.idle {
             return Some(self.fail(of_read_error(Call::Gateway, &ReadError::Stalled)));
         }
-        if now.duration_since(self.spoke_at) >= settings.heartbeat && self.pipe.at_event_boundary() {
+        if now.duration_since(self.spoke_at) >= self.door.settings().heartbeat && self.pipe.at_event_boundary() {
             let beat = if self.dialect == Dialect::Messages { PING } else { COMMENT };
             return Some(Bytes::from_static(beat));
         }

@@ -16,6 +16,7 @@ mod error_table;
 mod explain;
 mod first_light;
 mod health;
+mod instances;
 mod login;
 mod model_names;
 mod outages;

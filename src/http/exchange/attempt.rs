@@ -98,6 +98,7 @@ pub(super) async fn attempt(
         Ok(reply) => reply,
         Err((error, said)) => return Err(settle(lease, error, said)),
     };
+    let idle = door.upstream(&lease).timeouts().idle;
     let headers = told(&lease, journey.attempts(), prepared.dropped.header().as_deref());
     let mut response = HttpResponse::Ok();
     for header in headers {
@@ -108,7 +109,7 @@ pub(super) async fn attempt(
         response.insert_header((CACHE_CONTROL, "no-cache"));
         if reply.is_json() {
             let Prepared { plan, way_back, .. } = prepared;
-            return match unasked_whole(door, incoming, (plan, way_back), reply).await {
+            return match unasked_whole(door, incoming, (plan, way_back), (reply, idle)).await {
                 Ok(events) => {
                     lease.succeeded();
                     incoming.trail.answered();
@@ -120,7 +121,7 @@ pub(super) async fn attempt(
         let body = stream(door, incoming, lease, prepared, (reply, started), open).await?;
         return Ok(response.streaming(body));
     }
-    match whole(door, incoming, &prepared, reply).await {
+    match whole(door, incoming, &prepared, (reply, idle)).await {
         Ok(body) => {
             lease.succeeded();
             incoming.trail.answered();
@@ -201,12 +202,13 @@ async fn send(
     lease: &Lease,
     prepared: &Prepared,
 ) -> Result<Reply, (CallError, Option<UpstreamMessage>)> {
-    let settings = door.settings();
+    let upstream = door.upstream(lease);
+    let timeouts = upstream.timeouts();
     let streams = incoming.peek.stream && incoming.kind == Kind::Answer;
-    let most = if streams { settings.head_timeout_stream } else { settings.head_timeout_whole };
+    let most = if streams { timeouts.head_stream } else { timeouts.head_whole };
     let most = most.min(incoming.deadline.saturating_duration_since(Instant::now()));
     let body = prepared.body.clone();
-    let sent = gateway::send(&door.upstream, lease.grant(), prepared.path, &incoming.passed, body, most).await;
+    let sent = gateway::send(upstream, lease.grant(), prepared.path, &incoming.passed, body, most).await;
     let reply = sent.map_err(|error| match error {
         SendError::Timeout if Instant::now() >= incoming.deadline => (of_deadline(), None),
         error => (of_send_error(Call::Gateway, &error), None),
@@ -224,7 +226,7 @@ async fn send(
     }
     let (status, waits) = (reply.status, reply.waits.clone());
     // A status says enough where its body does not come.
-    let body = reply.read(ERROR_BYTES_MAX, settings.idle_timeout.min(PRELUDE_TIME_MAX)).await.unwrap_or_default();
+    let body = reply.read(ERROR_BYTES_MAX, timeouts.idle.min(PRELUDE_TIME_MAX)).await.unwrap_or_default();
     // A success of the wrong kind is no success, whatever it says.
     let body = if (200..300).contains(&status) { Bytes::new() } else { body };
     let body = lease.grant().struck_from(&body);
@@ -236,10 +238,10 @@ async fn whole(
     door: &Door,
     incoming: &Incoming,
     prepared: &Prepared,
-    reply: Reply,
+    (reply, idle): (Reply, Duration),
 ) -> Result<Bytes, (CallError, Option<UpstreamMessage>)> {
     let is_json = reply.is_json();
-    let body = read_whole(door, incoming, reply).await.map_err(|error| (error, None))?;
+    let body = read_whole(incoming, reply, idle).await.map_err(|error| (error, None))?;
     let (now, way_back) = (door.now(), &prepared.way_back);
     match prepared.plan {
         // A connection that broke looks like the end of a body without a length: only whole JSON is an answer.
@@ -263,9 +265,9 @@ async fn unasked_whole(
     door: &Door,
     incoming: &Incoming,
     (plan, way_back): (Plan, WayBack),
-    reply: Reply,
+    (reply, idle): (Reply, Duration),
 ) -> Result<Bytes, CallError> {
-    let body = read_whole(door, incoming, reply).await?;
+    let body = read_whole(incoming, reply, idle).await?;
     // A reply of the wrong form is let through for a translation alone.
     let Plan::Translate(translation) = plan else { return Err(unreadable("not a stream")) };
     let events = translation.stream_of_answer(&body, door.now(), &way_back);
@@ -273,8 +275,8 @@ async fn unasked_whole(
 }
 
 /// Reads a body to its end, within the request's deadline.
-async fn read_whole(door: &Door, incoming: &Incoming, reply: Reply) -> Result<Bytes, CallError> {
-    let reading = reply.read(ANSWER_BYTES_MAX, door.settings().idle_timeout);
+async fn read_whole(incoming: &Incoming, reply: Reply, idle: Duration) -> Result<Bytes, CallError> {
+    let reading = reply.read(ANSWER_BYTES_MAX, idle);
     match timeout_at(incoming.deadline, reading).await {
         Ok(read) => read.map_err(|error| of_read_error(Call::Gateway, &error)),
         Err(_) => Err(of_deadline()),
@@ -296,7 +298,7 @@ async fn stream(
     };
     let mut prelude = Vec::new();
     let held_until = Instant::now() + PRELUDE_TIME_MAX;
-    let idle = door.settings().idle_timeout;
+    let idle = door.upstream(&lease).timeouts().idle;
     while !pipe.content_started() && !pipe.finished() && prelude.len() < PRELUDE_BYTES_MAX {
         let committed = Instant::now() >= held_until;
         let most = if prelude.is_empty() { idle } else { held_until.saturating_duration_since(Instant::now()) };
@@ -338,6 +340,7 @@ async fn stream(
         dialect: incoming.dialect,
         request: incoming.id.clone(),
         deadline: incoming.deadline,
+        idle,
         trail: Rc::clone(&incoming.trail),
     };
     Ok(SseBody::new(start, Data::clone(door)))

@@ -200,7 +200,13 @@ fn is_upstreams(error: &ApiError) -> bool {
             reason,
             Reason::GatewayError
                 | Reason::GatewayUnreachable
+                | Reason::CertificateUntrusted
+                | Reason::CertificateExpired
+                | Reason::CertificateWrongHost
                 | Reason::TlsFailed
+                | Reason::ProxyUnreachable
+                | Reason::ProxyUnauthorized
+                | Reason::ProxyRefused
                 | Reason::HostOffline
                 | Reason::ProviderRefused
                 | Reason::CutShort
