@@ -7,7 +7,7 @@ use super::*;
 const PNG: &str = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAAB";
 
 /// A request by its name, and the members that make it special.
-type Case = (&'static str, Value);
+pub(super) type Case = (&'static str, Value);
 
 fn user(text: &str) -> Value {
     json!({ "role": "user", "content": text })
@@ -18,11 +18,14 @@ fn function(name: &str) -> Value {
         "parameters": { "type": "object", "properties": { "a": { "type": "string" } }, "required": ["a"], "additionalProperties": false } })
 }
 
-fn table(translation: Translation, cases: Vec<Case>) -> String {
+pub(super) fn table(translation: Translation, cases: Vec<Case>) -> String {
     let mut table = String::new();
     for (name, members) in cases {
-        let body =
-            if translation == Translation::MessagesToResponses { messages(&members) } else { responses(&members) };
+        let body = match translation {
+            Translation::ChatToMessages | Translation::ChatToResponses => chat(&members),
+            Translation::MessagesToResponses => messages(&members),
+            Translation::ResponsesToMessages => responses(&members),
+        };
         write!(table, "## {name}\n   {members}\n").unwrap();
         match try_send(translation, &body, &target(translation)) {
             Ok(sent) => {
