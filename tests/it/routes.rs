@@ -6,6 +6,7 @@ use serde_json::json;
 
 use crate::support::ask::{chat, count, messages, responses, with};
 use crate::support::said::said_in_chat;
+use crate::support::told::told;
 use crate::support::{Request, TestApp};
 
 const KEY: &str = "dp-client-key-0123456789";
@@ -67,11 +68,12 @@ async fn chat_completions_on_claude_carry_system_and_images_there_and_the_answer
 #[actix::test]
 async fn what_a_translation_leaves_out_is_named() {
     let app = TestApp::with_accounts(&["ada"]).await;
-    let answer = app.ask("/v1/chat/completions", &with(&chat(SONNET), &json!({ "seed": 7 }))).await;
-    assert_eq!((answer.status, answer.header("x-duopool-dropped")), (200, Some("seed")), "{}", answer.text());
-    let answer = app.ask("/v1/chat/completions", &with(&chat(GPT), &json!({ "seed": 7 }))).await;
-    assert_eq!((answer.status, answer.header("x-duopool-dropped")), (200, None), "{}", answer.text());
-    assert_eq!(app.gitlab.requests_of(Call::ChatCompletions)[0].json()["seed"], 7);
+    for model in [SONNET, GPT] {
+        let answer = app.ask("/v1/chat/completions", &with(&chat(model), &json!({ "seed": 7 }))).await;
+        assert_eq!((answer.status, answer.header("x-duopool-dropped")), (200, Some("seed")), "{}", answer.text());
+        let answer = app.ask("/v1/chat/completions", &chat(model)).await;
+        assert_eq!((answer.status, answer.header("x-duopool-dropped")), (200, None), "{}", answer.text());
+    }
 }
 
 #[actix::test]
@@ -116,7 +118,7 @@ async fn nothing_of_a_clients_headers_goes_on_but_the_two_of_anthropic() {
     for (path, body, call) in [
         ("/v1/messages", messages(SONNET), Call::Messages),
         ("/v1/messages/count_tokens", count(SONNET), Call::CountTokens),
-        ("/v1/chat/completions", chat(GPT), Call::ChatCompletions),
+        ("/v1/chat/completions", chat(GPT), Call::Responses),
         ("/v1/responses", responses(GPT), Call::Responses),
     ] {
         let request = app.post(path, &body).header("anthropic-version", "2023-06-01");
@@ -147,7 +149,7 @@ async fn any_query_is_accepted_and_none_goes_on() {
             Call::CountTokens,
             "/ai/v1/proxy/anthropic/v1/messages/count_tokens?beta=true",
         ),
-        ("/v1/chat/completions", chat(GPT), Call::ChatCompletions, "/ai/v1/proxy/openai/v1/chat/completions"),
+        ("/v1/chat/completions", chat(GPT), Call::Responses, "/ai/v1/proxy/openai/v1/responses"),
         ("/v1/responses", responses(GPT), Call::Responses, "/ai/v1/proxy/openai/v1/responses"),
     ] {
         for query in ["", "?beta=true", "?api-version=2024-10-21&x=%2e%2e%2f", "?%", "?a=b?c=d"] {
@@ -190,6 +192,25 @@ async fn either_header_carries_the_key_on_every_route() {
     for path in ["/healthz", "/readyz", "/"] {
         assert_eq!(app.request("GET", path).send().await.status, 200, "{path} wants no key");
     }
+}
+
+#[actix::test]
+async fn the_older_completions_are_refused_with_the_way_forward() {
+    let app = TestApp::start(&["ada"], |layer| layer.client_keys = Some(vec![Secret::new(KEY.to_owned())])).await;
+    app.add("ada").await;
+    let path = "/v1/completions";
+    let body = json!({ "model": GPT, "prompt": "Once upon a time", "max_tokens": 10 });
+    let answer = app.post(path, &body).header("x-api-key", KEY).send().await;
+    let message = told(path, &answer, 404, "with a key");
+    assert!(message.contains("/v1/chat/completions") && message.contains("`messages`"), "{message}");
+    assert_eq!(answer.json()["error"]["type"], "invalid_request_error");
+    told(path, &app.post(path, &body).header("x-api-key", "sk-wrong").send().await, 401, "with a wrong key");
+    told(path, &app.ask(path, &body).await, 401, "without a key");
+    assert!(
+        [Call::Messages, Call::ChatCompletions, Call::Responses]
+            .iter()
+            .all(|call| app.gitlab.requests_of(*call).is_empty())
+    );
 }
 
 #[actix::test]
@@ -262,6 +283,7 @@ async fn an_unknown_route_or_method_is_told_in_the_dialect_of_the_route() {
         ("PUT", "/v1/messages", 405, Some("POST")),
         ("DELETE", "/v1/messages/count_tokens", 405, Some("POST")),
         ("GET", "/v1/chat/completions", 405, Some("POST")),
+        ("GET", "/v1/completions", 405, Some("POST")),
         ("GET", "/v1/responses", 405, Some("POST")),
         ("POST", "/v1/models", 405, Some("GET")),
         ("DELETE", "/v1/models/gpt-5", 405, Some("GET")),

@@ -225,7 +225,7 @@ pub struct WebSearch<'a> {
     /// Most searches in one answer.
     pub uses_max: Option<u64>,
     /// Where the user is: an object of the members `type`, `city`, `region`, `country`, `timezone` in both APIs.
-    pub user_location: Option<&'a RawValue>,
+    pub user_location: Option<Cow<'a, RawValue>>,
 }
 
 /// Whether a model may, must or must not call tools.
@@ -304,6 +304,32 @@ pub enum Effort {
     ExtraHigh,
     /// As much as the model can.
     Max,
+}
+
+impl Effort {
+    /// Returns what `OpenAI`'s word for an effort means; `None` for what is none.
+    pub fn of_word(word: &str) -> Option<Self> {
+        Some(match word {
+            "none" => Self::None,
+            "minimal" => Self::Minimal,
+            "low" => Self::Low,
+            "medium" => Self::Medium,
+            "high" => Self::High,
+            "xhigh" => Self::ExtraHigh,
+            "max" => Self::Max,
+            _ => return None,
+        })
+    }
+
+    /// Returns about how hard a model thinks that may use so many tokens for it.
+    pub const fn of_budget(tokens: u64) -> Self {
+        match tokens {
+            0..=1024 => Self::Low,
+            1025..=8192 => Self::Medium,
+            8193..=24_576 => Self::High,
+            _ => Self::ExtraHigh,
+        }
+    }
 }
 
 /// A wish that an encoder could not honour; the client's dialect has its own name for it.

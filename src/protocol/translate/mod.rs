@@ -12,9 +12,9 @@ pub use cut::Stops;
 pub use home::WayBack;
 pub use stream::{End, Flow, Pipe, StreamTranslator};
 
-use crate::domain::model::Dialect;
+use crate::domain::model::{Dialect, Thinking};
 use crate::domain::time::Timestamp;
-use crate::protocol::canonical::{Answer, AnswerError, Conversation, Target, Unmet};
+use crate::protocol::canonical::{Answer, AnswerError, Conversation, Role, Target, Unmet};
 use crate::protocol::loss::{Dropped, Refusal};
 use crate::protocol::names::Names;
 use crate::protocol::openai_chat::Texts;
@@ -95,8 +95,16 @@ impl Translation {
         let Read { mut conversation, mut dropped, chat, response, path } = self.read_request(body)?;
         reasoning::open(&mut conversation, sealer);
         repair::repair(&mut conversation);
-        if self == Self::ResponsesToMessages {
-            repair::end_with_user(&mut conversation);
+        match self {
+            Self::ResponsesToMessages => repair::end_with_user(&mut conversation),
+            // Some clients begin the answer themselves. Only the older models go on from there.
+            Self::ChatToMessages if matches!(target.thinking, Some(Thinking::Both | Thinking::Adaptive)) => {
+                if conversation.turns.last().is_some_and(|turn| turn.role == Role::Assistant) {
+                    dropped.add("messages[].prefill");
+                    repair::end_with_user(&mut conversation);
+                }
+            }
+            Self::ChatToMessages | Self::ChatToResponses | Self::MessagesToResponses => {}
         }
         let (body, unmet, names) = match self {
             Self::ChatToMessages | Self::ResponsesToMessages => {

@@ -183,7 +183,7 @@ fn web_search<'b>(search: &'b WebSearch<'_>, unmet: &mut Vec<Unmet>) -> wire::To
     let allowed_domains: Vec<&str> = search.allowed_domains.iter().map(|domain| &**domain).collect();
     wire::Tool::WebSearch {
         filters: (!allowed_domains.is_empty()).then_some(wire::Filters { allowed_domains }),
-        user_location: search.user_location.map(|location| wire::Raw(Cow::Borrowed(location))),
+        user_location: search.user_location.as_deref().map(|location| wire::Raw(Cow::Borrowed(location))),
     }
 }
 

@@ -12,8 +12,8 @@ use crate::protocol::grammar::{self, Checked, Ended};
 use crate::protocol::reasoning::Sealer;
 
 mod bugs;
-mod chat;
-mod chat_golden;
+mod chat_answers;
+mod chat_requests;
 mod golden;
 mod properties;
 mod recorded;

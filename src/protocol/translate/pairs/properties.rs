@@ -6,13 +6,13 @@ use super::*;
 
 /// A step of a generated conversation.
 #[derive(Clone, Debug)]
-enum Step {
+pub(super) enum Step {
     User(String),
     Says(String),
     Calls(Vec<(String, u32)>),
 }
 
-fn steps() -> impl Strategy<Value = Vec<Step>> {
+pub(super) fn steps() -> impl Strategy<Value = Vec<Step>> {
     let text = "[a-z\"\\\\\u{e9}\u{1f980}\n ]{0,12}[a-z]";
     let step = prop_oneof![
         text.prop_map(Step::User),
@@ -23,7 +23,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 /// What a conversation says, whatever the dialect: who, and what, in order.
-type Said = Vec<(String, String)>;
+pub(super) type Said = Vec<(String, String)>;
 
 fn as_responses(steps: &[Step]) -> (Value, Said) {
     let (mut items, mut said) =
@@ -96,7 +96,7 @@ fn as_messages(steps: &[Step]) -> (Value, Said) {
 }
 
 /// Reads what a Messages request says, and checks that every result follows its call.
-fn said_in_messages(body: &Value) -> Said {
+pub(super) fn said_in_messages(body: &Value) -> Said {
     let (mut said, mut open) = (Vec::new(), Vec::new());
     for turn in body["messages"].as_array().unwrap() {
         for block in turn["content"].as_array().unwrap() {
@@ -122,7 +122,7 @@ fn said_in_messages(body: &Value) -> Said {
     said
 }
 
-fn said_in_responses(body: &Value) -> Said {
+pub(super) fn said_in_responses(body: &Value) -> Said {
     let (mut said, mut open) = (Vec::new(), Vec::new());
     for item in body["input"].as_array().unwrap() {
         match item["type"].as_str().unwrap() {
@@ -248,8 +248,8 @@ proptest! {
     fn any_answer_is_a_valid_stream_of_chunks_wherever_it_is_cut(blocks in blocks(), items in items(), cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..12)) {
         let (blocks, items) = (with_ids(blocks, "id"), with_ids(items, "call_id"));
         let way_back = plain();
-        chat::from_claude(&blocks, stop_of(&blocks), &way_back);
-        chat::from_gpt(&items, "completed", &way_back);
+        chat_answers::from_claude(&blocks, stop_of(&blocks), &way_back);
+        chat_answers::from_gpt(&items, "completed", &way_back);
         for (translation, stream) in [
             (Translation::ChatToMessages, wire(&claude(&blocks, stop_of(&blocks)))),
             (Translation::ChatToResponses, wire(&gpt(&items, "completed"))),
@@ -265,7 +265,7 @@ proptest! {
         let items = with_ids(items, "call_id");
         let stops: Vec<String> = [stop, "e\u{e9}".to_owned()].into_iter().take(stops).collect();
         let way_back = send(Translation::ChatToResponses, &chat(&json!({ "stop": stops }))).way_back;
-        let (_, completion) = chat::from_gpt(&items, "completed", &way_back);
+        let (_, completion) = chat_answers::from_gpt(&items, "completed", &way_back);
         let content = completion["choices"][0]["message"]["content"].as_str().unwrap_or_default();
         for text in content.split("\n\n") {
             prop_assert!(!stops.iter().any(|stop| text.contains(stop)));

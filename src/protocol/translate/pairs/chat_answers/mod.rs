@@ -1,7 +1,10 @@
-//! Chat Completions on both vendors: what users of other translators saw, once each, and may not be seen here.
+//! Answers as clients of Chat Completions get them from both vendors: what users of other translators saw, once each, and
+//! may not be seen here.
 
 use super::*;
 use crate::protocol::openai_chat;
+
+mod golden;
 
 const C_TO_A: Translation = Translation::ChatToMessages;
 const C_TO_R: Translation = Translation::ChatToResponses;
