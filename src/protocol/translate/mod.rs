@@ -15,7 +15,7 @@ use crate::domain::time::Timestamp;
 use crate::protocol::canonical::{Answer, AnswerError, Conversation, Target, Unmet};
 use crate::protocol::loss::{Dropped, Refusal};
 use crate::protocol::names::Names;
-use crate::protocol::openai_responses::Asked;
+use crate::protocol::openai_responses::{Asked, Kept};
 use crate::protocol::reasoning::{self, Sealer};
 use crate::protocol::{anthropic_messages, openai_chat, openai_responses, repair};
 use stream::{Reader, Writer};
@@ -81,7 +81,18 @@ impl Translation {
     /// Translates the body of a request. `sealer` opens reasoning that comes from `target`, and seals what it will
     /// answer; without one there is no reasoning in either.
     pub fn request(self, body: &[u8], target: &Target<'_>, sealer: Option<&Sealer>) -> Result<Translated, Refusal> {
-        let Read { mut conversation, mut dropped, include_usage, asked, path } = self.read_request(body)?;
+        self.request_with(body, target, sealer, &Kept::default())
+    }
+
+    /// As [`Self::request`], with what is known of what the request refers to.
+    pub fn request_with(
+        self,
+        body: &[u8],
+        target: &Target<'_>,
+        sealer: Option<&Sealer>,
+        kept: &Kept,
+    ) -> Result<Translated, Refusal> {
+        let Read { mut conversation, mut dropped, include_usage, asked, path } = self.read_request(body, kept)?;
         conversation.settings.effort = target.effort.or(conversation.settings.effort);
         reasoning::open(&mut conversation, sealer);
         repair::repair(&mut conversation);
@@ -107,7 +118,7 @@ impl Translation {
         Ok(Translated { body, stream: conversation.stream, way_back, dropped })
     }
 
-    fn read_request(self, body: &[u8]) -> Result<Read<'_>, Refusal> {
+    fn read_request<'a>(self, body: &'a [u8], kept: &'a Kept) -> Result<Read<'a>, Refusal> {
         Ok(match self {
             Self::ChatToMessages => {
                 let openai_chat::Decoded { conversation, include_usage, dropped } = openai_chat::request(body)?;
@@ -119,7 +130,8 @@ impl Translation {
                 Read { conversation, dropped, include_usage: false, asked: Asked::default(), path }
             }
             Self::ResponsesToMessages => {
-                let openai_responses::Decoded { conversation, asked, dropped } = openai_responses::read_request(body)?;
+                let openai_responses::Decoded { conversation, asked, dropped } =
+                    openai_responses::read_request(body, kept)?;
                 Read { conversation, dropped, include_usage: false, asked, path: openai_responses::path }
             }
         })

@@ -71,6 +71,7 @@ const FLOORS: &[Room] = &[
             "access",
             "gitlab::upstream",
             "store",
+            "stored",
             "domain",
         ],
     ),
@@ -90,6 +91,7 @@ const FLOORS: &[Room] = &[
             "gitlab::upstream",
             "protocol",
             "store::backup",
+            "stored",
             "trace",
             "domain",
         ],
@@ -100,6 +102,7 @@ const FLOORS: &[Room] = &[
     ),
     room("account", &["gitlab", "store", "domain"]),
     room("access", &["domain"]),
+    room("stored", &["domain"]),
     room("trace", &["domain"]),
     room("gitlab", &["domain"]),
     room("protocol", &["domain"]),
@@ -126,6 +129,7 @@ const PURE: &[&str] = &[
     "router/policy/",
     "router/queue.rs",
     "router/retry.rs",
+    "stored/",
     "trace/sheet.rs",
 ];
 
