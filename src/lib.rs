@@ -10,6 +10,7 @@
 //! - `router`: the chooser. Which account serves a request; pure.
 //! - `account`: the owner. One actor per GitLab account, and the registry that publishes them.
 //! - `access`: who may come in.
+//! - `stored`: the shelf. Answers that clients may refer to, in memory for a while.
 //! - `trace`: the notebook. What was decided about each of the last requests, and what came of it.
 //! - `gitlab`: the outside. What is said to GitLab and its gateway, and what the answers mean.
 //! - [`protocol`]: the translators. No async, no clock, no sockets.
@@ -33,5 +34,6 @@ pub(crate) mod router;
 pub(crate) mod simulation;
 pub mod simulator;
 pub mod store;
+pub(crate) mod stored;
 pub(crate) mod telemetry;
 pub(crate) mod trace;

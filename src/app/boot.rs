@@ -25,11 +25,14 @@ use crate::domain::secret::Secret;
 use crate::domain::time::Clock;
 use crate::gitlab::upstream::{Upstreams, UpstreamsSettings};
 use crate::store::{Contents, Credential, Load, MasterKey, StoreActor};
+use crate::stored::Stored;
 
 /// Name of the file that keeps the admin key, in the data folder.
 const ADMIN_KEY_FILE: &str = "admin.key";
 /// An account of the environment that GitLab could not be asked about is tried again after this time.
 const ADOPT_AGAIN: Duration = Duration::from_mins(1);
+/// How often answers that nobody may refer to any more are looked for. Whoever refers to one before gets none either.
+const EXPIRE_EVERY: Duration = Duration::from_mins(1);
 
 /// Loads the built-in catalogue, the operator's additions and their rules for names.
 pub(super) fn catalogue(config: &Config) -> Result<Catalogue, StartError> {
@@ -195,4 +198,21 @@ pub(super) fn adopt_environment_account(config: &Config, registry: &Addr<Registr
             tokio::time::sleep(ADOPT_AGAIN).await;
         }
     });
+}
+
+/// Returns a shelf for answers, from which they go when their time is over, also while nobody asks for any.
+pub(super) fn stored(mode: Mode, clock: &Arc<dyn Clock>, arbiter: &Arbiter) -> Arc<Stored> {
+    let stored = Arc::<Stored>::default();
+    if mode == Mode::Embedded {
+        return stored;
+    }
+    let (shelf, clock) = (Arc::downgrade(&stored), Arc::clone(clock));
+    arbiter.spawn(async move {
+        loop {
+            tokio::time::sleep(EXPIRE_EVERY).await;
+            let Some(shelf) = shelf.upgrade() else { return };
+            shelf.expire(clock.now());
+        }
+    });
+    stored
 }

@@ -172,6 +172,7 @@ pub async fn start(config: Config, mode: Mode, clock: Arc<dyn Clock>) -> Result<
         published,
         access: Arc::new(Access::new(&config.client_keys, &admin_key, Arc::new([POOL_DEFAULT.to_owned()]))),
         catalogue,
+        stored: boot::stored(mode, &clock, &control),
         clock,
         drain: Arc::clone(&drain),
         traces: Arc::default(),

@@ -20,6 +20,7 @@ use crate::gitlab::upstream::{Upstream, Upstreams};
 use crate::http::drain::Drain;
 use crate::router::RouterActor;
 use crate::store::backup::MakeBackup;
+use crate::stored::Stored;
 use crate::trace::Ring;
 
 /// Limits of the data path; all settable.
@@ -55,6 +56,8 @@ pub(crate) struct DoorParts {
     pub(crate) catalogue: Arc<Catalogue>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) drain: Arc<Drain>,
+    /// Answers that clients may refer to.
+    pub(crate) stored: Arc<Stored>,
     /// What was decided about the last requests.
     pub(crate) traces: Arc<Ring>,
     pub(crate) settings: Arc<DoorSettings>,

@@ -22,7 +22,7 @@ use crate::gitlab::upstream::{ByteStream, ReadError};
 use crate::http::door::Door;
 use crate::http::drain::Open;
 use crate::http::error::ApiError;
-use crate::http::exchange::{of_answer_error, of_deadline, of_event, told_of};
+use crate::http::exchange::{Keep, of_answer_error, of_deadline, of_event, told_of};
 use crate::protocol::translate::{End, Flow, Pipe};
 use crate::trace::{Failure, Outcome, Trail};
 
@@ -49,6 +49,7 @@ pub(crate) struct Start {
     /// Longest silence of the upstream.
     pub(crate) idle: Duration,
     pub(crate) trail: Rc<Trail>,
+    pub(crate) keep: Option<Keep>,
 }
 
 /// The body.
@@ -68,6 +69,8 @@ pub(crate) struct SseBody {
     idle: Duration,
     /// Says that the client left if it is dropped before anything else is said.
     trail: Rc<Trail>,
+    /// Keeps the answer once it is whole, where the client may refer to it.
+    keep: Option<Keep>,
     heard_at: Instant,
     spoke_at: Instant,
     tick: Interval,
@@ -91,6 +94,7 @@ impl SseBody {
             deadline: start.deadline,
             idle: start.idle,
             trail: start.trail,
+            keep: start.keep,
             heard_at: now,
             spoke_at: now,
             tick,
@@ -107,6 +111,10 @@ impl SseBody {
         {
             lease.succeeded();
             self.trail.answered();
+            // Before the client has read the end, and can send what refers to it.
+            if let Some(keep) = self.keep.take() {
+                keep.answered(&self.door, self.pipe.answered());
+            }
         }
     }
 

@@ -31,6 +31,7 @@ mod same_content;
 mod secrets;
 mod shutdown;
 mod store_safety;
+mod stored_items;
 mod streaming;
 mod support;
 mod translated;

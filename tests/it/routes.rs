@@ -290,7 +290,7 @@ async fn an_unknown_route_or_method_is_told_in_the_dialect_of_the_route() {
         ("POST", "/healthz", 405, Some("GET")),
         ("POST", "/", 405, Some("GET")),
         ("POST", "/v1/messages/batches", 404, None),
-        ("GET", "/v1/responses/resp_1", 404, None),
+        ("GET", "/v1/files/file_1", 404, None),
         ("POST", "/v1/completions", 404, None),
         ("POST", "/v1/v1/messages", 404, None),
         ("POST", "/v1/messages/", 404, None),

@@ -21,11 +21,13 @@ use crate::http::drain::Open;
 use crate::http::error::ApiError;
 use crate::http::exchange::journey::{Failed, Journey};
 use crate::http::exchange::mishap::{of_answer_error, of_deadline, of_event, told_of, unreadable};
+use crate::http::exchange::recall::{Keep, recall};
 use crate::http::exchange::{Incoming, Kind, told};
 use crate::http::sse_body::{SseBody, Start};
 use crate::protocol::canonical::Target;
 use crate::protocol::error::{UpstreamMessage, read};
 use crate::protocol::loss::Dropped;
+use crate::protocol::openai_responses::Answered;
 use crate::protocol::passthrough::{
     StreamWatch, splice, splice_chat_for_gpt, with_effort, without_reasoning, without_seals,
 };
@@ -49,6 +51,8 @@ struct Prepared {
     plan: Plan,
     way_back: WayBack,
     dropped: Dropped,
+    /// Keeps the answer, where the client may refer to it.
+    keep: Option<Keep>,
 }
 
 impl Prepared {
@@ -108,8 +112,7 @@ pub(super) async fn attempt(
         response.insert_header((CONTENT_TYPE, "text/event-stream; charset=utf-8"));
         response.insert_header((CACHE_CONTROL, "no-cache"));
         if reply.is_json() {
-            let Prepared { plan, way_back, .. } = prepared;
-            return match unasked_whole(door, incoming, (plan, way_back), (reply, idle)).await {
+            return match unasked_whole(door, incoming, &mut prepared, (reply, idle)).await {
                 Ok(events) => {
                     lease.succeeded();
                     incoming.trail.answered();
@@ -123,6 +126,9 @@ pub(super) async fn attempt(
     }
     match whole(door, incoming, &prepared, (reply, idle)).await {
         Ok(body) => {
+            if let Some(keep) = prepared.keep.take() {
+                keep.answered(door, Answered::of(&body));
+            }
             lease.succeeded();
             incoming.trail.answered();
             Ok(response.insert_header((CONTENT_TYPE, "application/json")).body(body))
@@ -145,11 +151,11 @@ fn prepare(door: &Door, incoming: &Incoming, lease: &Lease) -> Result<Prepared, 
     let same = |body: Bytes| {
         let way_back = WayBack::default();
         match without_seals(incoming.dialect, &body) {
-            None => Prepared { path, body, plan, way_back, dropped: Dropped::default() },
+            None => Prepared { path, body, plan, way_back, dropped: Dropped::default(), keep: None },
             Some((body, cut)) => {
                 let mut dropped = Dropped::default();
                 dropped.add(cut);
-                Prepared { path, body: body.into(), plan, way_back, dropped }
+                Prepared { path, body: body.into(), plan, way_back, dropped, keep: None }
             }
         }
     };
@@ -169,11 +175,13 @@ fn prepare(door: &Door, incoming: &Incoming, lease: &Lease) -> Result<Prepared, 
         Plan::Translate(translation) => {
             let origin = format!("{} {}", lease.dialect(), lease.grant().gateway.as_str());
             let sealer = Sealer::new(door.settings().reasoning_key.expose(), &origin);
+            let kept = recall(door, incoming)?;
             let translated = translation
-                .request(&incoming.body, &target, Some(&sealer))
+                .request_with(&incoming.body, &target, Some(&sealer), &kept)
                 .map_err(|refusal| ApiError::BadRequest { message: refusal.message, param: refusal.param })?;
             let Translated { body, way_back, dropped, .. } = translated;
-            Ok(Prepared { path, body: body.into(), plan, way_back, dropped })
+            let keep = way_back.asked.is_stored().then(|| Keep::new(incoming, kept));
+            Ok(Prepared { path, body: body.into(), plan, way_back, dropped, keep })
         }
     }
 }
@@ -264,13 +272,18 @@ async fn whole(
 async fn unasked_whole(
     door: &Door,
     incoming: &Incoming,
-    (plan, way_back): (Plan, WayBack),
+    prepared: &mut Prepared,
     (reply, idle): (Reply, Duration),
 ) -> Result<Bytes, CallError> {
     let body = read_whole(incoming, reply, idle).await?;
     // A reply of the wrong form is let through for a translation alone.
-    let Plan::Translate(translation) = plan else { return Err(unreadable("not a stream")) };
-    let events = translation.stream_of_answer(&body, door.now(), &way_back);
+    let Plan::Translate(translation) = prepared.plan else { return Err(unreadable("not a stream")) };
+    let (now, way_back) = (door.now(), &prepared.way_back);
+    let events = translation.stream_of_answer(&body, now, way_back);
+    if let Some(keep) = prepared.keep.take() {
+        let whole = translation.answer(&body, now, way_back).ok();
+        keep.answered(door, whole.and_then(|whole| Answered::of(&whole)));
+    }
     events.map(Bytes::from).map_err(|error| of_answer_error(&error))
 }
 
@@ -342,6 +355,7 @@ async fn stream(
         deadline: incoming.deadline,
         idle,
         trail: Rc::clone(&incoming.trail),
+        keep: prepared.keep,
     };
     Ok(SseBody::new(start, Data::clone(door)))
 }

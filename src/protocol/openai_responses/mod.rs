@@ -1,8 +1,8 @@
 //! `OpenAI` Responses, both as what a client speaks and as what an upstream does.
 //!
-//! **As a client's dialect.** Refused: what refers to state that `OpenAI` keeps (`previous_response_id`, `conversation`,
-//! `prompt`, `background`, `item_reference`, compacted conversations), files by id, audio, log probabilities, items and
-//! tools of unknown kinds, a forced tool that only `OpenAI` runs, or such tools alone. Named in `x-duopool-dropped`:
+//! **As a client's dialect.** `previous_response_id` and `item_reference` are taken where the caller has kept what they refer
+//! to, and refused where not (see `stored`). Refused: what refers to other state that `OpenAI` keeps (`conversation`,
+//! `prompt`, `background`, compacted conversations), files by id, audio, log probabilities, items and tools of unknown kinds, a forced tool that only `OpenAI` runs, or such tools alone. Named in `x-duopool-dropped`:
 //! tools that only `OpenAI` runs beside others and the transcripts of what they did, `truncation`, `max_tool_calls`,
 //! `context_management`, `moderation`, what the model cannot be asked for, and every member that is not known. Left out
 //! without a word, as they only tune cost, speed or bookkeeping: `service_tier`, `store`, `metadata`, `client_metadata`,
@@ -25,6 +25,7 @@ mod asked;
 mod decode;
 mod encode;
 mod read;
+mod stored;
 mod wire;
 mod write;
 
@@ -33,6 +34,7 @@ pub use decode::{Decoded, read_request};
 pub(in crate::protocol) use encode::word as effort_word;
 pub use encode::{Encoded, NAME_RULES, write_request};
 pub use read::{Reader, read_answer};
+pub use stored::{Answered, Kept, References, input_items};
 pub use write::{Writer, write_answer};
 
 use crate::protocol::canonical::Unmet;

@@ -18,6 +18,7 @@ use crate::protocol::canonical::{Answer, AnswerError, Conversation, Role, Target
 use crate::protocol::loss::{Dropped, Refusal};
 use crate::protocol::names::Names;
 use crate::protocol::openai_chat::Texts;
+use crate::protocol::openai_responses::Kept;
 use crate::protocol::reasoning::{self, Sealer};
 use crate::protocol::{anthropic_messages, openai_chat, openai_responses, repair};
 use stream::{Reader, Writer};
@@ -92,7 +93,18 @@ impl Translation {
     /// Translates the body of a request. `sealer` opens reasoning that comes from `target`, and seals what it will
     /// answer; without one there is no reasoning in either.
     pub fn request(self, body: &[u8], target: &Target<'_>, sealer: Option<&Sealer>) -> Result<Translated, Refusal> {
-        let Read { mut conversation, mut dropped, chat, response, path } = self.read_request(body)?;
+        self.request_with(body, target, sealer, &Kept::default())
+    }
+
+    /// As [`Self::request`], with what is known of what the request refers to.
+    pub fn request_with(
+        self,
+        body: &[u8],
+        target: &Target<'_>,
+        sealer: Option<&Sealer>,
+        kept: &Kept,
+    ) -> Result<Translated, Refusal> {
+        let Read { mut conversation, mut dropped, chat, response, path } = self.read_request(body, kept)?;
         conversation.settings.effort = target.effort.or(conversation.settings.effort);
         reasoning::open(&mut conversation, sealer);
         repair::repair(&mut conversation);
@@ -139,7 +151,7 @@ impl Translation {
         Ok(Translated { body, stream: conversation.stream, way_back, dropped })
     }
 
-    fn read_request(self, body: &[u8]) -> Result<Read<'_>, Refusal> {
+    fn read_request<'a>(self, body: &'a [u8], kept: &'a Kept) -> Result<Read<'a>, Refusal> {
         Ok(match self {
             Self::ChatToMessages | Self::ChatToResponses => {
                 let openai_chat::Decoded { conversation, asked, dropped } = openai_chat::request(body)?;
@@ -150,7 +162,8 @@ impl Translation {
                 Read::of(conversation, dropped, anthropic_messages::path)
             }
             Self::ResponsesToMessages => {
-                let openai_responses::Decoded { conversation, asked, dropped } = openai_responses::read_request(body)?;
+                let openai_responses::Decoded { conversation, asked, dropped } =
+                    openai_responses::read_request(body, kept)?;
                 Read { response: asked, ..Read::of(conversation, dropped, openai_responses::path) }
             }
         })

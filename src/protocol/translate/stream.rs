@@ -3,6 +3,7 @@
 use super::cut::Cutter;
 use super::home::{Home, WayBack};
 use crate::protocol::canonical::{AnswerError, Delta};
+use crate::protocol::openai_responses::Answered;
 use crate::protocol::passthrough::{ERROR_BYTES_MAX, StreamWatch};
 use crate::protocol::sse::{Decoder, Event};
 use crate::protocol::{anthropic_messages, openai_chat, openai_responses};
@@ -57,6 +58,17 @@ impl Pipe {
                 end(watch.error().is_some(), watch.finished())
             }
             Self::Translate(translator) => translator.finish(out),
+        }
+    }
+
+    /// Returns a whole answer in Responses as the client got it, taken apart; `None` before its end and in other dialects.
+    pub fn answered(&self) -> Option<Answered> {
+        match self {
+            Self::Translate(translator) if translator.step.seen.finished => match &translator.step.to {
+                Writer::Responses(writer) => writer.answered(),
+                Writer::ChatCompletions(_) | Writer::Messages(_) => None,
+            },
+            Self::Translate(_) | Self::PassThrough(_) => None,
         }
     }
 

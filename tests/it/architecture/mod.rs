@@ -72,6 +72,7 @@ const FLOORS: &[Room] = &[
             "access",
             "gitlab::upstream",
             "store",
+            "stored",
             "domain",
         ],
     ),
@@ -92,6 +93,7 @@ const FLOORS: &[Room] = &[
             "gitlab::upstream",
             "protocol",
             "store::backup",
+            "stored",
             "trace",
             "domain",
         ],
@@ -102,6 +104,7 @@ const FLOORS: &[Room] = &[
     ),
     room("account", &["gitlab", "store", "domain"]),
     room("access", &["domain"]),
+    room("stored", &["domain"]),
     room("trace", &["domain"]),
     room("gitlab", &["domain"]),
     room("protocol", &["domain"]),
@@ -128,6 +131,7 @@ const PURE: &[&str] = &[
     "router/policy/",
     "router/queue.rs",
     "router/retry.rs",
+    "stored/",
     "trace/sheet.rs",
 ];
 

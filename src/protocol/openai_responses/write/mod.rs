@@ -6,6 +6,7 @@
 mod item;
 
 use super::asked::Asked;
+use super::stored::Answered;
 use crate::domain::time::Timestamp;
 use crate::protocol::canonical::{Answer, Block, Delta, Fragment, Opening, Piece, Proof, StopReason, Usage};
 use crate::protocol::json;
@@ -87,6 +88,11 @@ impl Writer {
     /// Returns the number that the next event has.
     pub const fn next_sequence_number(&self) -> u64 {
         self.sequence
+    }
+
+    /// Returns the answer as the client got it, taken apart; only of one that has ended.
+    pub fn answered(&self) -> Option<Answered> {
+        Answered::put_together(&format!("resp_{}", self.tail), self.items.iter().map(Item::json))
     }
 
     /// Appends the events of a delta. An upstream's error is left to the caller.
