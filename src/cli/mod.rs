@@ -14,6 +14,7 @@ mod models;
 mod output;
 mod rotate;
 mod serve;
+mod setup;
 mod simulate;
 mod status;
 
@@ -79,6 +80,8 @@ enum Command {
     Status(output::Json),
     /// Says why a request went where it went, or where one would go now
     Explain(explain::Explain),
+    /// Shows how a client is told to use the pool, writes that into its settings, or checks that it works
+    Setup(setup::Setup),
     /// Writes all accounts and their secrets into a file, sealed under a passphrase
     Backup(backup::Backup),
     /// Brings accounts back from a backup
@@ -129,6 +132,7 @@ async fn command(command: Command, config: Config) -> anyhow::Result<()> {
         Command::Models(json) => models::run(json, config).await,
         Command::Status(json) => status::run(json, config).await,
         Command::Explain(explain) => explain.run(config).await,
+        Command::Setup(setup) => setup.run(config).await,
         Command::Backup(backup) => backup.run(config).await,
         Command::Restore(restore) => restore.run(config).await,
         Command::RotateMasterKey => rotate::run(config).await,

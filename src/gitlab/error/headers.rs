@@ -100,6 +100,11 @@ impl WaitHeaders {
         told.min_by_key(|(rank, time)| (*rank, std::cmp::Reverse(*time))).map(|(_, time)| time)
     }
 
+    /// Returns when to come back as the server put it, in seconds or as a date.
+    pub(crate) fn retry_after(&self) -> Option<&str> {
+        self.get("retry-after")
+    }
+
     fn get(&self, wanted: &str) -> Option<&str> {
         self.0.iter().find(|(name, _)| *name == wanted).map(|(_, value)| value.as_str())
     }

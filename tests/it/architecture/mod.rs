@@ -55,11 +55,13 @@ const FLOORS: &[Room] = &[
             "account::view",
             "gitlab::rest",
             "gitlab::upstream",
+            "setup",
             "telemetry",
             "simulator",
             "domain",
         ],
     ),
+    room("setup", &["protocol::sse", "domain"]),
     room(
         "app",
         &[
@@ -126,6 +128,7 @@ const PURE: &[&str] = &[
     "router/policy/",
     "router/queue.rs",
     "router/retry.rs",
+    "setup/",
     "trace/sheet.rs",
 ];
 

@@ -4,6 +4,7 @@ mod accounts;
 mod demo;
 mod login;
 mod serve;
+mod setup;
 
 use crate::support::Machine;
 
@@ -12,9 +13,10 @@ async fn help_and_version_are_there_without_any_settings() {
     let mut machine = Machine::new();
     machine.set("DUOPOOL_LISTEN", "nonsense");
     let help = machine.run(&["--help"]).await;
-    for command in
-        ["serve", "demo", "simulate", "login", "accounts", "models", "status", "config", "explain", "backup", "restore"]
-    {
+    for command in [
+        "serve", "demo", "simulate", "login", "accounts", "models", "status", "config", "explain", "backup", "restore",
+        "setup",
+    ] {
         assert!(help.fine().contains(&format!("\n  {command} ")), "{command}: {}", help.out);
         let own = machine.run(&[command, "--help"]).await;
         assert!(own.fine().contains("Usage: duopool"), "{}", own.out);
