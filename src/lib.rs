@@ -4,6 +4,7 @@
 //! the way of one request through them.
 //!
 //! - [`cli`]: one file per subcommand.
+//! - `setup`: what clients are told so that they use the pool, and how that gets into their own files; pure.
 //! - [`mod@bench`]: what the benchmarks measure in rooms that are closed to them.
 //! - [`app`]: builds every room, wires the addresses, binds, drains.
 //! - `http`: the door. Speaks HTTP, decides nothing about accounts.
@@ -31,6 +32,7 @@ pub(crate) mod gitlab;
 pub(crate) mod http;
 pub mod protocol;
 pub(crate) mod router;
+pub(crate) mod setup;
 pub(crate) mod simulation;
 pub mod simulator;
 pub mod store;

@@ -25,7 +25,7 @@ use crate::account::login::api::Finish as FinishLogins;
 use crate::account::login::{LoginsActor, POOL_DEFAULT};
 use crate::account::registry::{Finish, Published, RegistryActor, SETTLE_MAX, Settle};
 use crate::config::{Config, ConfigError, ModelFallback};
-use crate::domain::catalogue::{AliasError, CatalogueError};
+use crate::domain::catalogue::{AliasError, Catalogue, CatalogueError};
 use crate::domain::secret::Secret;
 use crate::domain::time::Clock;
 use crate::gitlab::upstream::{Upstreams, UpstreamsSettings};
@@ -315,6 +315,11 @@ impl Running {
         }
         info!("stopped");
     }
+}
+
+/// Returns the models that a server with `config` knows.
+pub fn catalogue_of(config: &Config) -> Result<Catalogue, StartError> {
+    boot::catalogue(config)
 }
 
 /// Returns the operators' key of the server that has `config`'s data folder open.

@@ -15,6 +15,7 @@ mod models;
 mod output;
 mod rotate;
 mod serve;
+mod setup;
 mod simulate;
 mod status;
 
@@ -82,6 +83,8 @@ enum Command {
     Explain(explain::Explain),
     /// Looks at everything between an account and a model, and says what is wrong and how to mend it
     Doctor(doctor::Doctor),
+    /// Shows how a client is told to use the pool, writes that into its settings, or checks that it works
+    Setup(setup::Setup),
     /// Writes all accounts and their secrets into a file, sealed under a passphrase
     Backup(backup::Backup),
     /// Brings accounts back from a backup
@@ -133,6 +136,7 @@ async fn command(command: Command, config: Config) -> anyhow::Result<()> {
         Command::Status(json) => status::run(json, config).await,
         Command::Explain(explain) => explain.run(config).await,
         Command::Doctor(doctor) => doctor.run(config).await,
+        Command::Setup(setup) => setup.run(config).await,
         Command::Backup(backup) => backup.run(config).await,
         Command::Restore(restore) => restore.run(config).await,
         Command::RotateMasterKey => rotate::run(config).await,

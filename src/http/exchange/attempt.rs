@@ -180,7 +180,7 @@ fn prepare(door: &Door, incoming: &Incoming, lease: &Lease) -> Result<Prepared, 
                 .request_with(&incoming.body, &target, Some(&sealer), &kept)
                 .map_err(|refusal| ApiError::BadRequest { message: refusal.message, param: refusal.param })?;
             let Translated { body, way_back, dropped, .. } = translated;
-            let keep = way_back.asked.is_stored().then(|| Keep::new(incoming, kept));
+            let keep = way_back.response.is_stored().then(|| Keep::new(incoming, kept));
             Ok(Prepared { path, body: body.into(), plan, way_back, dropped, keep })
         }
     }

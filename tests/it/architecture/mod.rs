@@ -56,11 +56,13 @@ const FLOORS: &[Room] = &[
             "account::view",
             "gitlab::rest",
             "gitlab::upstream",
+            "setup",
             "telemetry",
             "simulator",
             "domain",
         ],
     ),
+    room("setup", &["protocol::sse", "domain"]),
     room(
         "app",
         &[
@@ -131,6 +133,7 @@ const PURE: &[&str] = &[
     "router/policy/",
     "router/queue.rs",
     "router/retry.rs",
+    "setup/",
     "stored/",
     "trace/sheet.rs",
 ];
