@@ -8,6 +8,7 @@ mod architecture;
 mod backup;
 mod bad_input;
 mod cancellation;
+mod chat_on_both;
 mod cli;
 mod clients;
 mod crash;

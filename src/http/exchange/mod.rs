@@ -193,13 +193,14 @@ fn told(lease: &Lease, attempts: u32, dropped: Option<&str>) -> Vec<(HeaderName,
     all.into_iter().filter_map(|(name, value)| Some((HeaderName::from_static(name), value?))).collect()
 }
 
-/// Returns the dialects that serve a client of `dialect`, the best one first. A count is only ever asked for as it is.
+/// Returns the dialects that serve a client of `dialect`; which of them is best for a model the catalogue says. A count is
+/// only ever asked for as it is.
 pub(in crate::http) const fn upstream_dialects(dialect: Dialect, kind: Kind) -> &'static [Dialect] {
     match (dialect, kind) {
         (_, Kind::TokenCount) => &[Dialect::Messages],
         (Dialect::Messages, Kind::Answer) => &[Dialect::Messages, Dialect::Responses],
         (Dialect::Responses, Kind::Answer) => &[Dialect::Responses, Dialect::Messages],
-        (Dialect::ChatCompletions, Kind::Answer) => &[Dialect::ChatCompletions, Dialect::Messages],
+        (Dialect::ChatCompletions, Kind::Answer) => &[Dialect::ChatCompletions, Dialect::Responses, Dialect::Messages],
     }
 }
 

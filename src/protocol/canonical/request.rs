@@ -55,6 +55,8 @@ pub enum Role {
 pub enum Block<'a> {
     /// Text; may be empty.
     Text(Cow<'a, str>),
+    /// Text that says why there is no answer. Answers alone have it: in a history it is a text like any other.
+    Refusal(Cow<'a, str>),
     /// An image.
     Image(Image<'a>),
     /// A document, such as a PDF.
@@ -71,7 +73,7 @@ impl Block<'_> {
     /// Returns whether there is nothing in it but white space.
     pub fn is_blank(&self) -> bool {
         match self {
-            Self::Text(text) => text.trim().is_empty(),
+            Self::Text(text) | Self::Refusal(text) => text.trim().is_empty(),
             Self::Image(_) | Self::Document(_) | Self::Reasoning(_) | Self::Call(_) | Self::Result(_) => false,
         }
     }

@@ -21,12 +21,14 @@
 mod asked;
 mod decode;
 mod encode;
+mod layout;
 mod stream;
 mod wire;
 
 pub use asked::Asked;
 pub use decode::{Decoded, request};
 pub use encode::answer;
+pub use layout::Texts;
 pub use stream::ChunkWriter;
 
 use crate::protocol::canonical::Unmet;

@@ -15,9 +15,9 @@
 //! Response objects repeat what was asked, as `OpenAI`'s do, but no member longer than 16 KiB.
 //!
 //! **As an upstream's dialect.** Nothing is stored; encrypted reasoning is asked for where the client wants thinking or
-//! has tools. Named, by the name that
-//! the client's dialect has for it: stop texts, `top_k`, sampling that the model does not take, effort where it cannot
-//! think or cannot but think, blocked domains and the number of searches. Left out without a word: `strict` for a schema
+//! has tools. It has no stop texts: `translate` ends the answer where one is met. Named, by the name that the client's
+//! dialect has for it: more stop texts than that looks for, `top_k`, sampling that the model does not take, effort where it
+//! cannot think or cannot but think, blocked domains and the number of searches. Left out without a word: `strict` for a schema
 //! that is not, effort above the most that the model has; limits are raised to the least and lowered to the most that is
 //! taken. In answers: annotations, log probabilities, `phase`, items of work that `OpenAI` did itself.
 

@@ -1,5 +1,6 @@
 //! Streams on their way to the client.
 
+use super::cut::Cutter;
 use super::home::{Home, WayBack};
 use crate::protocol::canonical::{AnswerError, Delta};
 use crate::protocol::passthrough::{ERROR_BYTES_MAX, StreamWatch};
@@ -163,6 +164,7 @@ impl Writer {
 struct Step {
     from: Reader,
     home: Home,
+    cutter: Cutter,
     to: Writer,
     seen: Seen,
 }
@@ -176,7 +178,8 @@ struct Seen {
 
 impl StreamTranslator {
     pub(super) fn new(from: Reader, to: Writer, way_back: WayBack) -> Self {
-        let step = Step { from, home: Home::new(way_back), to, seen: Seen::default() };
+        let cutter = Cutter::new(way_back.stops.clone());
+        let step = Step { from, home: Home::new(way_back), cutter, to, seen: Seen::default() };
         Self { events: Decoder::default(), step }
     }
 
@@ -196,10 +199,10 @@ impl Step {
         if self.seen.error.is_some() {
             return Ok(());
         }
-        let Self { from, home, to, seen } = self;
+        let Self { from, home, cutter, to, seen } = self;
         from.read(event, &mut |delta| {
             seen.note(&delta);
-            home.pass(delta, &mut |delta| to.write(delta, out));
+            home.pass(delta, &mut |delta| cutter.pass(delta, &mut |delta| to.write(delta, out)));
         })
     }
 }

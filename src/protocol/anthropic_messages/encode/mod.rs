@@ -4,5 +4,5 @@ mod reply;
 mod request;
 
 pub use reply::write_answer;
-pub(super) use reply::{call_id, message_id, stop_reason};
+pub(super) use reply::{call_id, message_id, stopped};
 pub use request::{Encoded, NAME_RULES, write_request};

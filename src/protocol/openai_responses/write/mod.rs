@@ -47,7 +47,7 @@ pub fn write_answer(answer: &Answer<'_>, created: Timestamp, asked: &Asked) -> V
 
 fn write_block(number: u32, block: &Block<'_>, write: &mut impl FnMut(&Delta<'_>)) {
     let (opening, piece, proof) = match block {
-        Block::Text(text) => (Opening::Text, Piece::Text(Fragment::Plain(text)), None),
+        Block::Text(text) | Block::Refusal(text) => (Opening::Text, Piece::Text(Fragment::Plain(text)), None),
         Block::Reasoning(reasoning) => {
             (Opening::Reasoning, Piece::Reasoning(Fragment::Plain(&reasoning.text)), reasoning.proof.clone())
         }
@@ -110,7 +110,7 @@ impl Writer {
                     item.closed(&mut Place { index, sequence, tail: &self.tail }, out);
                 }
             }
-            Delta::Ended { stop, usage } => {
+            Delta::Ended { stop, usage, .. } => {
                 self.close_all(*stop, out);
                 let name = if status(*stop) == "completed" { "response.completed" } else { "response.incomplete" };
                 self.response_event(name, Some((*stop, usage)), out);
@@ -139,7 +139,9 @@ impl Writer {
     fn open(&mut self, block: u32, opening: &Opening<'_>, out: &mut Vec<u8>) {
         let last = self.items.len().wrapping_sub(1);
         // Text upon text goes into the same message, as another part of it.
-        if let (Opening::Text, Some(message)) = (opening, self.items.last_mut().filter(|item| item.can_go_on())) {
+        if let (Opening::Text | Opening::Refusal, Some(message)) =
+            (opening, self.items.last_mut().filter(|item| item.can_go_on()))
+        {
             let mut place = Place { index: last, sequence: &mut self.sequence, tail: &self.tail };
             return message.next_part(block, &mut place, out);
         }
