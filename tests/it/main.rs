@@ -32,4 +32,5 @@ mod store_safety;
 mod streaming;
 mod support;
 mod translated;
+mod translated_chat;
 mod upstream_errors;

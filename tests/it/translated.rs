@@ -19,7 +19,7 @@ const NEW_SONNET: &str = "claude-sonnet-5";
 const GPT: &str = "gpt-5.5-2026-04-23";
 
 /// Returns the bodies that real clients sent to a route, for another model.
-fn recorded(path: &str, model: &str) -> Vec<(String, Value)> {
+pub fn recorded(path: &str, model: &str) -> Vec<(String, Value)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/clients");
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).expect("the recordings are there") {
