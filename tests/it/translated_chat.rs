@@ -1,4 +1,4 @@
-//! Clients of Chat Completions on Claude: what they may say, judged by the simulated provider.
+//! Clients of Chat Completions on Claude, and here and there on GPT: what they may say, judged by the simulated provider.
 
 use duopool::simulator::{Call, Record};
 use proptest::prelude::*;
@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::support::TestApp;
 use crate::support::ask::{chat, with};
+use crate::support::grammar::{self, Ended};
 use crate::support::said::said_in_chat;
 use crate::support::told::told;
 use crate::translated::recorded;
@@ -15,6 +16,8 @@ use crate::translated::recorded;
 const CHAT: &str = "/v1/chat/completions";
 /// Models that are asked to think in each of the three ways.
 const MODELS: [&str; 3] = ["claude-haiku-4-5-20251001", "claude-sonnet-4-6", "claude-sonnet-5"];
+/// GPT models, of which the gateway offers the second one by Responses alone.
+const GPTS: [&str; 2] = ["gpt-5.5-2026-04-23", "gpt-5.6-sol"];
 /// A red dot of one pixel.
 const PIXEL: &str = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
 
@@ -187,20 +190,30 @@ async fn a_model_that_only_chats_gets_the_clients_own_bytes_and_the_newer_name_o
     }
 }
 
-/// Whatever a client says, it is told what is wrong with it before anything is sent, or the provider takes it.
+/// Whatever a client says, it is told what is wrong with it before anything is sent, or the provider takes it; and what
+/// that answers is told as the client's dialect has it.
 #[actix::test]
 async fn no_request_is_sent_that_the_provider_would_refuse() {
     let mut runner = TestRunner::deterministic();
     let (mut answered, mut refused) = (0, 0);
-    for model in MODELS {
+    let claudes = MODELS.map(|model| (model, Call::Messages));
+    for (model, call) in claudes.into_iter().chain(GPTS.map(|model| (model, Call::Responses))) {
         let app = TestApp::with_accounts(&["ada"]).await;
         for _ in 0..CASES {
             let body = any_request().new_tree(&mut runner).expect("a value").current();
             app.gitlab.clear_requests();
             let answer = app.ask(CHAT, &with(&body, &json!({ "model": model }))).await;
-            let sent = app.gitlab.requests_of(Call::Messages);
+            let sent = app.gitlab.requests_of(call);
             match answer.status {
-                200 => answered += 1,
+                200 if body["stream"] == true => {
+                    let ended = grammar::chat(answer.text().as_bytes(), false).map(|checked| checked.ended);
+                    assert_eq!(ended, Ok(Ended::Properly), "{model} {body}\n{}", answer.text());
+                    answered += 1;
+                }
+                200 => {
+                    assert_eq!(grammar::completion(&answer.json()), Ok(()), "{model} {body}\n{}", answer.text());
+                    answered += 1;
+                }
                 400 if sent.is_empty() => refused += 1,
                 _ => panic!("{model}: {}\n{body}\n{:?}", answer.text(), sent.first().map(Record::json)),
             }

@@ -56,7 +56,7 @@ pub enum Role {
 pub enum Block<'a> {
     /// Text; may be empty.
     Text(Cow<'a, str>),
-    /// Text that says why there is no answer. Answers alone have it: in a history it is a text like any other.
+    /// Text of the model that says why there is no answer; a text like any other to who has no place of its own for it.
     Refusal(Cow<'a, str>),
     /// An image.
     Image(Image<'a>),

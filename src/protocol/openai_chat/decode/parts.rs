@@ -69,6 +69,7 @@ impl<'d> Content<'d> {
         }
         Ok(Some(match kind {
             "text" => Block::Text(required(part.text, path, "text")?),
+            "refusal" if self.role == Role::Assistant => Block::Refusal(required(part.refusal, path, "refusal")?),
             "refusal" => Block::Text(required(part.refusal, path, "refusal")?),
             "image_url" => image_url(part.image_url, path)?,
             "file" => file(part.file, path)?,

@@ -87,10 +87,8 @@ impl<'b> Input<'b> {
         for (at, block) in blocks.iter().enumerate() {
             match block {
                 // Every text is a message of its own: two of them were never one.
-                Block::Text(text) | Block::Refusal(text) if !text.is_empty() => {
-                    let content = vec![Part::OutputText { text }];
-                    self.items.push(Item::Message { role: "assistant", content });
-                }
+                Block::Text(text) if !text.is_empty() => self.says(Part::OutputText { text }),
+                Block::Refusal(text) if !text.is_empty() => self.says(Part::Refusal { refusal: text }),
                 Block::Reasoning(reasoning) if leads_to_something(&blocks[at + 1..]) => {
                     self.items.extend(reasoning_item(reasoning));
                 }
@@ -104,6 +102,10 @@ impl<'b> Input<'b> {
                 | Block::Result(_) => {}
             }
         }
+    }
+
+    fn says(&mut self, part: Part<'b>) {
+        self.items.push(Item::Message { role: "assistant", content: vec![part] });
     }
 
     fn call(&mut self, call: &'b Call<'_>) {

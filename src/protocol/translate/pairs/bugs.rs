@@ -192,33 +192,6 @@ fn apply_patch_comes_back_as_the_text_it_is() {
 }
 
 #[test]
-fn an_answer_ends_before_the_clients_stop_text_and_says_so() {
-    let sent = send(A_TO_R, &messages(&json!({ "stop_sequences": ["END", "STOP"], "top_k": 5, "temperature": 0.2 })));
-    assert_eq!(sent.dropped, "temperature,top_k");
-    assert!(sent.body.get("stop").is_none() && sent.body.get("temperature").is_none());
-    let items = [message("one STOP two END"), function_call("call_1", "run", "{}")];
-    let stream = checked(A_TO_R, &wire(&gpt(&items, "completed")), &sent.way_back);
-    let streamed = assembled(&stream);
-    let whole = A_TO_R.answer(gpt_whole(&items, "completed").to_string().as_bytes(), NOW, &sent.way_back).unwrap();
-    let whole: Value = serde_json::from_slice(&whole).unwrap();
-    for message in [&streamed, &whole] {
-        assert_eq!(message["content"], json!([{ "type": "text", "text": "one " }]));
-        assert_eq!(message["stop_reason"], "stop_sequence");
-        assert_eq!(message["usage"]["output_tokens"], 30);
-    }
-    assert_eq!(
-        (&stream.of("message_delta")[0]["delta"]["stop_sequence"], &whole["stop_sequence"]),
-        (&json!("STOP"), &json!("STOP"))
-    );
-}
-
-#[test]
-fn a_longer_answer_than_a_stop_text_allows_is_announced() {
-    let sent = send(A_TO_R, &messages(&json!({ "stop_sequences": vec!["END"; 65] })));
-    assert_eq!(sent.dropped, "stop_sequences");
-}
-
-#[test]
 fn reasoning_can_be_carried_on_without_the_providers_store() {
     let sent = send(A_TO_R, &messages(&json!({ "thinking": { "type": "adaptive" } })));
     assert_eq!((&sent.body["store"], &sent.body["include"]), (&json!(false), &json!(["reasoning.encrypted_content"])));

@@ -18,6 +18,7 @@ mod golden;
 mod properties;
 mod recorded;
 mod round_trips;
+mod stop_texts;
 
 const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
 

@@ -93,7 +93,7 @@ fn completed(checked: &Checked) -> Value {
 }
 
 /// Returns the choice of a completion.
-fn choice(told: (Checked, Value)) -> Value {
+pub(super) fn choice(told: (Checked, Value)) -> Value {
     told.1["choices"][0].clone()
 }
 
@@ -324,20 +324,6 @@ fn a_refusal_stands_in_its_own_place_and_a_filter_is_named() {
     assert_eq!(told["finish_reason"], "stop");
     let told = choice(from_claude(&[text("I cannot")], "refusal", &plain()));
     assert_eq!((&told["finish_reason"], &told["message"]["content"]), (&json!("content_filter"), &json!("I cannot")));
-}
-
-#[test]
-fn an_answer_ends_before_the_clients_stop_text() {
-    let sent = send(C_TO_R, &chat(&json!({ "stop": ["END", "\n\n"] })));
-    assert_eq!((sent.body.get("stop"), &*sent.dropped), (None, ""));
-    let items = [message("one two E ENDING"), function_call("call_1", "run", "{}")];
-    let told = choice(from_gpt(&items, "completed", &sent.way_back));
-    assert_eq!((&told["message"]["content"], &told["finish_reason"]), (&json!("one two E "), &json!("stop")));
-    assert!(told["message"].get("tool_calls").is_none(), "what follows is not told");
-    let whole = choice(from_gpt(&[message("EN D")], "completed", &sent.way_back));
-    assert_eq!(whole["message"]["content"], "EN D");
-    // Usage is what it really cost.
-    assert_eq!(from_gpt(&items, "completed", &sent.way_back).1["usage"]["completion_tokens"], 30);
 }
 
 #[test]

@@ -177,7 +177,6 @@ fn requests_of_chat_completions_become_requests_of_responses() {
     settings.extend([
         ("less than the least limit", json!({ "max_tokens": 5 })),
         ("more stop texts than anybody needs", json!({ "stop": vec!["END"; 65] })),
-        ("no effort", json!({ "reasoning_effort": "none" })),
         ("a long name of who asks", json!({ "user": "u".repeat(65) })),
     ]);
     insta::assert_snapshot!("chat_content_gpt", table(&gpt, content()));
