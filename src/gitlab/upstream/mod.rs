@@ -100,6 +100,11 @@ impl Upstream {
         &self.settings.route.timeouts
     }
 
+    /// Returns whether this way leads elsewhere than that of other instances: where it ends, theirs may not.
+    pub(crate) fn is_apart(&self) -> bool {
+        self.settings.apart
+    }
+
     /// Sends `outgoing` and waits for the head of the answer.
     ///
     /// Sends it once more, on a new connection, if a reused connection turned out to be closed, which shows at once and
