@@ -236,6 +236,21 @@ impl Reason {
         )
     }
 
+    /// Returns whether nobody was reached, so that nothing is known of whoever was to be.
+    pub const fn is_of_the_way(self) -> bool {
+        matches!(
+            self,
+            Self::GatewayUnreachable
+                | Self::CertificateUntrusted
+                | Self::CertificateExpired
+                | Self::CertificateWrongHost
+                | Self::TlsFailed
+                | Self::ProxyUnreachable
+                | Self::ProxyUnauthorized
+                | Self::ProxyRefused
+        )
+    }
+
     /// Returns what a person can do about it, or an empty text where waiting is all.
     pub const fn fix(self) -> &'static str {
         match self {

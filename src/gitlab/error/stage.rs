@@ -152,6 +152,16 @@ pub(crate) fn of_send_error(call: Call, error: &SendError) -> CallError {
     of_stage(call, stage, &error.to_string())
 }
 
+/// As [`of_send_error`], for a call on a way that one instance has to itself. Where it ends before the gateway, nothing is
+/// said of that, which other instances may reach as ever: it is the business of the accounts on this way, each by itself.
+pub(crate) fn of_send_error_apart(call: Call, error: &SendError) -> CallError {
+    let mut told = of_send_error(call, error);
+    if told.fault.reason.is_of_the_way() && told.fault.scope == Scope::Gateway && error.is_unsent() {
+        told.fault.scope = Scope::Account;
+    }
+    told
+}
+
 /// Decides what it means that an answer did not come to its end.
 pub(crate) fn of_read_error(call: Call, error: &ReadError) -> CallError {
     let stage = match error {
@@ -210,6 +220,22 @@ mod tests {
     fn what_may_have_been_worked_on_is_not_sent_again() {
         assert!(!of_send_error(Call::Gateway, &SendError::Timeout).fault.curable);
         assert!(of_send_error(Call::Gateway, &SendError::Connect("refused".into())).fault.curable);
+    }
+
+    #[test]
+    fn where_a_way_apart_ends_is_held_against_those_on_it_alone() {
+        let unproxied = SendError::Proxy(ProxyFault::Unreachable, String::new());
+        let unsecured = SendError::Tls(TlsFault::Untrusted, String::new());
+        for error in [unproxied, unsecured, SendError::Connect(String::new())] {
+            assert_eq!(of_send_error(Call::Gateway, &error).fault.scope, Scope::Gateway, "{error:?}");
+            assert_eq!(of_send_error_apart(Call::Gateway, &error).fault.scope, Scope::Account, "{error:?}");
+            assert_eq!(of_send_error_apart(Call::Mint, &error).fault.scope, Scope::Instance, "{error:?}");
+        }
+        for error in [SendError::Broken(String::new()), SendError::Timeout] {
+            assert_eq!(of_send_error_apart(Call::Gateway, &error).fault.scope, Scope::Gateway, "{error:?}");
+        }
+        let host = SendError::Host(String::new());
+        assert_eq!(of_send_error_apart(Call::Gateway, &host).fault.scope, Scope::Host);
     }
 
     #[test]

@@ -3,9 +3,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use actix_tls::connect::{ConnectError as TcpConnectError, ConnectInfo, Connection};
 use actix_web::dev::Service;
@@ -15,9 +13,10 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::domain::endpoint::{AddressPolicy, EndpointError, is_metadata_name};
-use crate::domain::route::{Detour, Proxy};
+use crate::domain::route::Proxy;
 use crate::gitlab::upstream::failure::is_hosts_fault;
 use crate::gitlab::upstream::line::Line;
+use crate::gitlab::upstream::settings::UpstreamSettings;
 use crate::gitlab::upstream::tunnel::{self, TunnelError};
 
 /// Resolves a name, drops every address that may not be connected to, connects to one that is left, and switches
@@ -27,16 +26,7 @@ use crate::gitlab::upstream::tunnel::{self, TunnelError};
 /// a proxy looks the name up, it alone can check: what is refused here then is an address that is given as one, and the
 /// names of metadata services.
 #[derive(Clone)]
-pub(super) struct GuardedConnector(pub(super) Rc<Way>);
-
-/// What the connector needs to know.
-pub(super) struct Way {
-    /// Longest wait for a connection, TLS to the server not counted.
-    pub(super) timeout: Duration,
-    pub(super) detour: Option<Detour>,
-    /// For a proxy that is spoken to over TLS.
-    pub(super) tls: Arc<rustls::ClientConfig>,
-}
+pub(super) struct GuardedConnector(pub(super) Rc<UpstreamSettings>);
 
 impl Service<ConnectInfo<Uri>> for GuardedConnector {
     type Response = Connection<Uri, Line>;
@@ -48,23 +38,25 @@ impl Service<ConnectInfo<Uri>> for GuardedConnector {
     }
 
     fn call(&self, info: ConnectInfo<Uri>) -> Self::Future {
-        let way = Rc::clone(&self.0);
+        let settings = Rc::clone(&self.0);
         Box::pin(async move {
-            let line = way.connect(info.hostname(), info.port()).await?;
+            let line = settings.connect(info.hostname(), info.port()).await?;
             Ok(Connection::new(info.request().clone(), line))
         })
     }
 }
 
-impl Way {
+impl UpstreamSettings {
     /// Returns the proxy through which `host` is reached; `None`: directly.
     pub(super) fn proxy_for(&self, host: &str, port: u16) -> Option<&Proxy> {
-        self.detour.as_ref()?.proxy_for(host, port)
+        self.route.detour.as_ref()?.proxy_for(host, port)
     }
 
-    async fn connect(&self, host: &str, port: u16) -> Result<Line, TcpConnectError> {
+    /// Connects to `host` itself or through the proxy, within the time for that; TLS to the server is not counted.
+    pub(super) async fn connect(&self, host: &str, port: u16) -> Result<Line, TcpConnectError> {
+        let most = self.route.timeouts.connect;
         let Some(proxy) = self.proxy_for(host, port) else {
-            let direct = timeout(self.timeout, connect(host, port)).await;
+            let direct = timeout(most, connect(host, port)).await;
             let late = || TcpConnectError::Io(io::ErrorKind::TimedOut.into());
             return direct.unwrap_or_else(|_| Err(late())).map(Line::Plain);
         };
@@ -77,7 +69,7 @@ impl Way {
         if forbidden {
             return Err(own(EndpointError::ForbiddenAddress.into()));
         }
-        let opened = timeout(self.timeout, tunnel::open(proxy, &self.tls, host, port)).await;
+        let opened = timeout(most, tunnel::open(proxy, &self.tls, host, port)).await;
         opened.unwrap_or_else(|_| Err(TunnelError::Silent(proxy.to_string()))).map_err(|error| own(error.into()))
     }
 }
@@ -111,7 +103,7 @@ pub(super) async fn look_up(host: &str, port: u16) -> io::Result<Vec<SocketAddr>
 }
 
 /// Connects to the first of `addresses` that takes the connection.
-async fn first_of(addresses: Vec<SocketAddr>) -> Result<TcpStream, TcpConnectError> {
+pub(super) async fn first_of(addresses: Vec<SocketAddr>) -> Result<TcpStream, TcpConnectError> {
     let mut failure = None;
     for address in addresses {
         match TcpStream::connect(address).await {

@@ -7,9 +7,11 @@
 //! A client goes one way: it trusts the same authorities and uses the same proxy for all that it connects to. Instances
 //! that want another way have a client of their own ([`Upstreams`]).
 
+mod certificate;
 mod connector;
 mod failure;
 mod line;
+mod probe;
 mod settings;
 mod trust;
 mod tunnel;
@@ -27,7 +29,7 @@ use tokio::time::timeout;
 
 use crate::domain::route::Timeouts;
 use crate::gitlab::error::WaitHeaders;
-use connector::{GuardedConnector, Way};
+use connector::GuardedConnector;
 pub(crate) use failure::{ProxyFault, ReadError, SendError, TlsFault};
 use failure::{is_unanswered, send_error};
 pub(crate) use settings::{UpstreamSettings, Upstreams, UpstreamsSettings};
@@ -76,7 +78,7 @@ pub(crate) struct Upstream {
     client: awc::Client,
     /// For second tries, and for what is tried once: every connection of its own is new and closed after one answer.
     unpooled: awc::Client,
-    timeouts: Timeouts,
+    settings: Rc<UpstreamSettings>,
 }
 
 /// An attempt that gave no head of an answer.
@@ -89,12 +91,18 @@ struct Failed {
 impl Upstream {
     /// Builds the client of this thread.
     pub(crate) fn new(settings: &UpstreamSettings) -> Self {
-        Self { client: client(settings), unpooled: client(settings), timeouts: settings.route.timeouts }
+        let settings = Rc::new(settings.clone());
+        Self { client: client(&settings), unpooled: client(&settings), settings }
     }
 
     /// Returns how long to wait on this way.
     pub(crate) fn timeouts(&self) -> &Timeouts {
-        &self.timeouts
+        &self.settings.route.timeouts
+    }
+
+    /// Returns whether this way leads elsewhere than that of other instances: where it ends, theirs may not.
+    pub(crate) fn is_apart(&self) -> bool {
+        self.settings.apart
     }
 
     /// Sends `outgoing` and waits for the head of the answer.
@@ -123,11 +131,10 @@ impl Upstream {
     }
 }
 
-fn client(settings: &UpstreamSettings) -> awc::Client {
+fn client(settings: &Rc<UpstreamSettings>) -> awc::Client {
     let timeout = settings.route.timeouts.connect;
-    let way = Way { timeout, detour: settings.route.detour.clone(), tls: Arc::clone(&settings.tls) };
     let connector = awc::Connector::new()
-        .connector(GuardedConnector(Rc::new(way)))
+        .connector(GuardedConnector(Rc::clone(settings)))
         .timeout(timeout + CONNECT_SLACK)
         .handshake_timeout(timeout)
         .limit(0)

@@ -14,12 +14,14 @@ pub(crate) struct UpstreamSettings {
     pub(super) route: Route,
     /// Certificates and protocol, shared by all workers so that sessions are resumed.
     pub(super) tls: Arc<rustls::ClientConfig>,
+    /// Whether it leads elsewhere than that of other instances.
+    pub(super) apart: bool,
 }
 
 impl UpstreamSettings {
     /// Returns settings for `route`.
     pub(crate) fn new(route: &Route) -> Self {
-        Self { route: route.clone(), tls: Arc::new(trust::client_config(&route.authorities)) }
+        Self { route: route.clone(), tls: Arc::new(trust::client_config(&route.authorities)), apart: false }
     }
 
     /// Returns settings for a client that goes nowhere but straight ahead, such as to this machine.
@@ -39,7 +41,11 @@ pub(crate) struct UpstreamsSettings {
 impl UpstreamsSettings {
     /// Returns settings for `routes`.
     pub(crate) fn new(routes: &Routes) -> Self {
-        let own = routes.own.iter().map(|(instance, route)| (instance.clone(), UpstreamSettings::new(route)));
+        let usual = &routes.usual;
+        let own = routes.own.iter().map(|(instance, route)| {
+            let apart = route.detour != usual.detour || route.authorities != usual.authorities;
+            (instance.clone(), UpstreamSettings { apart, ..UpstreamSettings::new(route) })
+        });
         Self { usual: UpstreamSettings::new(&routes.usual), own: own.collect() }
     }
 }

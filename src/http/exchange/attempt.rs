@@ -13,7 +13,9 @@ use tracing::debug;
 use crate::account::lease::Lease;
 use crate::domain::fault::{Fault, Hold, Reason, Scope};
 use crate::domain::model::{Dialect, Effort, Thinking};
-use crate::gitlab::error::{Call, CallError, Stage, classify, of_read_error, of_send_error, of_stage};
+use crate::gitlab::error::{
+    Call, CallError, Stage, classify, of_read_error, of_send_error, of_send_error_apart, of_stage,
+};
 use crate::gitlab::gateway::{self, GatewayPath};
 use crate::gitlab::upstream::{ReadError, Reply, SendError};
 use crate::http::door::Door;
@@ -219,6 +221,7 @@ async fn send(
     let sent = gateway::send(upstream, lease.grant(), prepared.path, &incoming.passed, body, most).await;
     let reply = sent.map_err(|error| match error {
         SendError::Timeout if Instant::now() >= incoming.deadline => (of_deadline(), None),
+        error if upstream.is_apart() => (of_send_error_apart(Call::Gateway, &error), None),
         error => (of_send_error(Call::Gateway, &error), None),
     })?;
     let events = reply.content_type.as_deref().is_some_and(|kind| kind.starts_with("text/event-stream"));

@@ -1,13 +1,15 @@
 //! Proxies: which connections go through them, and what is said of those that fail.
 
 use super::{add, assert_refused, assert_serves, behind_tls, restart_with, table, through, trusting};
-use crate::support::TestApp;
 use crate::support::gateway::Closed;
 use crate::support::proxy::{Manner, Proxy};
 use crate::support::requests::{SONNET, messages};
-use crate::support::tls::Authority;
+use crate::support::tls::{Authority, Front};
 use crate::support::told::told;
+use crate::support::{TestApp, simulated};
+use duopool::config::InstanceTable;
 use duopool::domain::secret::Secret;
+use serde_json::json;
 
 /// `Basic`, and `ada:se:cret` in base64.
 const CREDENTIALS: &str = "Basic YWRhOnNlOmNyZXQ=";
@@ -155,6 +157,41 @@ async fn a_proxy_that_goes_away_is_told_to_clients() {
     let closed = Closed::new();
     restart_with(&mut app, vec![through(&closed.url, trusting(URL, &ca_file))]).await;
     let answer = app.ask("/v1/messages", &messages(SONNET, true)).await;
-    let message = told("/v1/messages", &answer, 502, "a proxy that is not there");
+    let message = told("/v1/messages", &answer, 503, "a proxy that is not there");
     assert!(message.contains("proxy"), "{message}");
+}
+
+#[actix::test]
+async fn accounts_whose_proxy_is_gone_leave_those_alone_that_reach_the_same_gateway_in_another_way() {
+    let (authority, other) = (Authority::new("Corp"), simulated(&["grace"]).await);
+    let front = Front::start(authority.issue("gateway.test"), other.address()).await;
+    let (proxy, closed) = (Proxy::start(Manner::Opens, front.address()).await, Closed::new());
+    let mut app = TestApp::start(&["ada", "alan"], |_| {}).await;
+    let (corp, ca_file) = (app.gitlab_url.clone(), authority.file(app.folder()));
+    // GitLab itself is on this machine, the gateway behind a proxy: for the one instance one that is not there.
+    let own = |url: &str, proxy: &str| InstanceTable {
+        no_proxy: Some("127.0.0.1".to_owned()),
+        gateway_url: Some("https://gateway.test/ai".to_owned()),
+        ..through(proxy, trusting(url, &ca_file))
+    };
+    let living = format!("http://{}", proxy.address);
+    restart_with(&mut app, vec![own(&corp, &closed.url), own(&other.url(), &living)]).await;
+    app.add("ada").await;
+    app.add("alan").await;
+    // The word of two accounts would close the gateway, if it were about the gateway.
+    let answer = app.ask("/v1/messages", &messages(SONNET, true)).await;
+    let message = told("/v1/messages", &answer, 503, "two accounts without their proxy");
+    assert!(message.contains("proxy"), "{message}");
+    for name in ["ada", "alan"] {
+        let account = app.account_when(name, |account| account["trouble"]["reason"] == "proxy_unreachable").await;
+        assert_eq!(account["trouble"]["scope"], "account", "{account}");
+        assert!(account["trouble"]["fix"].as_str().is_some_and(|fix| fix.contains("`proxy`")), "{account}");
+    }
+    let added = app.try_add("grace", &json!({ "base_url": other.url() })).await;
+    assert_eq!(added.status, 201, "{}", added.text());
+    let status = app.admin("GET", "/admin/v1/status").send().await.text();
+    assert!(!status.contains("gateway.test"), "{status}");
+    let answer = app.ask("/v1/messages", &messages(SONNET, true)).await;
+    assert_eq!((answer.status, answer.header("x-duopool-attempts")), (200, Some("1")), "{}", answer.text());
+    assert_eq!(proxy.targets(), ["gateway.test:443"]);
 }

@@ -86,7 +86,7 @@ async fn a_gateway_that_is_not_trusted_is_told_to_clients_and_to_operators() {
     let added = add(&app, &url).await;
     assert_eq!(added.status, 201, "{}", added.text());
     let answer = app.ask("/v1/messages", &messages(SONNET, true)).await;
-    let message = told("/v1/messages", &answer, 502, "a gateway that is not trusted");
+    let message = told("/v1/messages", &answer, 503, "a gateway that is not trusted");
     assert!(message.contains("certificate"), "{message}");
     let id = added.json()["id"].as_str().expect("an id").to_owned();
     let test = app.admin("POST", &format!("/admin/v1/accounts/{id}/test")).send().await;

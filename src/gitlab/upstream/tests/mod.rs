@@ -14,6 +14,7 @@ use crate::domain::endpoint::EndpointError;
 use crate::domain::route::Routes;
 
 mod bodies;
+mod probe;
 pub(crate) mod raw_server;
 mod reuse;
 
