@@ -4,7 +4,7 @@ use actix_web::HttpResponse;
 use utoipa::OpenApi;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 
-use crate::http::admin::{accounts, backup, logins, models, requests, route, status};
+use crate::http::admin::{accounts, backup, imports, logins, models, requests, route, status};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -19,6 +19,7 @@ use crate::http::admin::{accounts, backup, logins, models, requests, route, stat
         accounts::test,
         accounts::reset,
         backup::make,
+        imports::import,
         logins::list,
         logins::begin,
         logins::show,
