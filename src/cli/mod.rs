@@ -10,6 +10,7 @@ mod config;
 mod demo;
 mod doctor;
 mod explain;
+mod import;
 mod login;
 mod models;
 mod output;
@@ -72,6 +73,8 @@ enum Command {
     Simulate(simulate::Simulate),
     /// Adds a GitLab account to the pool, or gives a known one a new token
     Login(login::Login),
+    /// Takes over GitLab accounts from the files of another program
+    Import(import::Import),
     /// Shows, checks and removes accounts
     #[command(subcommand)]
     Accounts(accounts::Accounts),
@@ -131,6 +134,7 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
 async fn command(command: Command, config: Config) -> anyhow::Result<()> {
     match command {
         Command::Login(login) => login.run(config).await,
+        Command::Import(import) => import.run(config).await,
         Command::Accounts(accounts) => accounts.run(config).await,
         Command::Models(json) => models::run(json, config).await,
         Command::Status(json) => status::run(json, config).await,

@@ -259,12 +259,17 @@ impl LoginsActor {
             }
             Completed::Never(problem) => actor.fail(&id, problem),
             Completed::Later(problem, record) => {
-                let wait = AGAIN_FIRST.saturating_mul(1 << tries.min(10)).min(AGAIN_MAX);
-                let (at, tries) = (actor.now() + wait, tries.saturating_add(1));
-                actor.later.push(Later { at, tries, record: *record });
+                actor.try_later(*record, tries);
                 actor.move_on(&id, Phase::Checking { problem: Some(problem) });
             }
         }));
+    }
+
+    /// Has a pair that is stored tried again.
+    pub(super) fn try_later(&mut self, record: LoginRecord, tries: u32) {
+        let wait = AGAIN_FIRST.saturating_mul(1 << tries.min(10)).min(AGAIN_MAX);
+        let (at, tries) = (self.now() + wait, tries.saturating_add(1));
+        self.later.push(Later { at, tries, record });
     }
 
     /// Ends a login without an account.

@@ -78,8 +78,8 @@ impl SettingsFile {
         let mut file = tempfile::Builder::new().permissions(Permissions::from_mode(PRIVATE)).tempfile_in(folder)?;
         file.write_all(text.as_bytes())?;
         if let Some(there) = &self.there {
-            let made = file.as_file().metadata()?;
-            if (made.uid(), made.gid()) != (there.uid(), there.gid()) {
+            let fresh = file.as_file().metadata()?;
+            if (fresh.uid(), fresh.gid()) != (there.uid(), there.gid()) {
                 fchown(file.as_file(), Some(there.uid()), Some(there.gid()))?;
             }
         }

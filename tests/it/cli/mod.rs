@@ -2,6 +2,7 @@
 
 mod accounts;
 mod demo;
+mod import;
 mod login;
 mod serve;
 mod setup;
@@ -15,7 +16,7 @@ async fn help_and_version_are_there_without_any_settings() {
     let help = machine.run(&["--help"]).await;
     for command in [
         "serve", "demo", "simulate", "login", "accounts", "models", "status", "config", "explain", "doctor", "setup",
-        "backup", "restore",
+        "import", "backup", "restore",
     ] {
         assert!(help.fine().contains(&format!("\n  {command} ")), "{command}: {}", help.out);
         let own = machine.run(&[command, "--help"]).await;
