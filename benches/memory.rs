@@ -47,8 +47,14 @@ fn main() -> ExitCode {
 
 /// Returns the most bytes that were taken at a time beside the body.
 fn taken(translation: Translation, body: &str) -> usize {
-    let target =
-        Target { model: "m", output_tokens_max: Some(64_000), thinking: None, efforts: &[], accepts_sampling: true };
+    let target = Target {
+        model: "m",
+        output_tokens_max: Some(64_000),
+        thinking: None,
+        efforts: &[],
+        accepts_sampling: true,
+        effort: None,
+    };
     let before = HEAP.current_usage();
     HEAP.reset_peak_usage();
     let translated = translation.request(body.as_bytes(), &target, None).expect("a request");

@@ -152,8 +152,14 @@ fn event(criterion: &mut Criterion) {
 
 fn request(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("request");
-    let target =
-        Target { model: "m", output_tokens_max: Some(64_000), thinking: None, efforts: &[], accepts_sampling: true };
+    let target = Target {
+        model: "m",
+        output_tokens_max: Some(64_000),
+        thinking: None,
+        efforts: &[],
+        accepts_sampling: true,
+        effort: None,
+    };
     for (name, translation) in [
         ("chat to messages, 1 MB", Translation::ChatToMessages),
         ("messages to responses, 1 MB", Translation::MessagesToResponses),

@@ -10,6 +10,7 @@ use arc_swap::ArcSwap;
 use futures::future::LocalBoxFuture;
 use serde::{Deserialize, Serialize};
 
+use crate::account::doctor::view::Diagnosis;
 use crate::account::lease::{Bell, Gauge};
 use crate::account::shared_health::{self, CreditGroup, Epoch, Refused, Shared};
 use crate::account::view::{AccountView, TestReport, Trouble};
@@ -249,6 +250,11 @@ pub(crate) struct Describe;
 #[derive(Debug, Message)]
 #[rtype(result = "TestReport")]
 pub(crate) struct Test;
+
+/// Asks for a full examination, which renews the account's gateway credential.
+#[derive(Debug, Message)]
+#[rtype(result = "Diagnosis")]
+pub(crate) struct Examine;
 
 /// Asks GitLab which models the account may use; answered when the list is there or could not be had.
 #[derive(Debug, Message)]

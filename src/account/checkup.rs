@@ -43,7 +43,8 @@ pub(super) fn unusable(credential: &Credential, reason: Reason) -> TestReport {
     TestReport { ok: false, findings: vec![finding("token", "", Err(without_call(reason)), kind)] }
 }
 
-fn without_call(reason: Reason) -> CallError {
+/// Returns the error of a step that is known to fail for `reason`, without a call.
+pub(super) fn without_call(reason: Reason) -> CallError {
     let fault = Fault { scope: Scope::Account, reason, hold: Hold::None, curable: true };
     CallError { fault, status: None, note: String::new() }
 }

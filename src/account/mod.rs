@@ -11,6 +11,7 @@ mod blocks;
 mod broker;
 mod checkup;
 pub(crate) mod credentials;
+pub(crate) mod doctor;
 mod exchange;
 mod exchanger;
 mod gauge;

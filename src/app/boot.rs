@@ -31,12 +31,15 @@ const ADMIN_KEY_FILE: &str = "admin.key";
 /// An account of the environment that GitLab could not be asked about is tried again after this time.
 const ADOPT_AGAIN: Duration = Duration::from_mins(1);
 
-/// Loads the built-in catalogue and the operator's additions.
+/// Loads the built-in catalogue, the operator's additions and their rules for names.
 pub(super) fn catalogue(config: &Config) -> Result<Catalogue, StartError> {
-    let builtin = Catalogue::builtin().map_err(|source| StartError::Catalogue { file: None, source })?;
-    let Some(path) = &config.models_file else { return Ok(builtin) };
-    let text = fs::read_to_string(path).map_err(|source| StartError::File { path: path.clone(), source })?;
-    builtin.with_overrides(&text).map_err(|source| StartError::Catalogue { file: Some(path.clone()), source })
+    let mut catalogue = Catalogue::builtin().map_err(|source| StartError::Catalogue { file: None, source })?;
+    if let Some(path) = &config.models_file {
+        let text = fs::read_to_string(path).map_err(|source| StartError::File { path: path.clone(), source })?;
+        let wrong = |source| StartError::Catalogue { file: Some(path.clone()), source };
+        catalogue = catalogue.with_overrides(&text).map_err(wrong)?;
+    }
+    Ok(catalogue.with_rules(&config.aliases)?)
 }
 
 /// Opens the data folder and reads what is in it.

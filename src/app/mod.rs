@@ -25,7 +25,7 @@ use crate::account::login::api::Finish as FinishLogins;
 use crate::account::login::{LoginsActor, POOL_DEFAULT};
 use crate::account::registry::{Finish, Published, RegistryActor, SETTLE_MAX, Settle};
 use crate::config::{Config, ConfigError, ModelFallback};
-use crate::domain::catalogue::CatalogueError;
+use crate::domain::catalogue::{AliasError, CatalogueError};
 use crate::domain::secret::Secret;
 use crate::domain::time::Clock;
 use crate::gitlab::upstream::{Upstream, UpstreamSettings};
@@ -99,6 +99,9 @@ pub enum StartError {
         /// What is wrong.
         source: CatalogueError,
     },
+    /// A rule for clients' names of models cannot be used.
+    #[error(transparent)]
+    Alias(#[from] AliasError),
     /// A thread could not be started, or stopped at once.
     #[error("a part of the server did not start: {0}")]
     Thread(String),
@@ -216,6 +219,7 @@ fn door_settings(config: &Config, admin: Option<&TcpListener>, reasoning_key: Se
         admin_remote: config.admin_remote,
         admin_address: admin.and_then(|listener| listener.local_addr().ok()),
         reasoning_key,
+        list_as_claude: config.list_as_claude,
     }
 }
 

@@ -132,6 +132,9 @@ fn print_attempt(number: u32, attempt: &AttemptView) -> anyhow::Result<()> {
 }
 
 fn print_route(view: &RouteView) -> anyhow::Result<()> {
+    if let Some(meaning) = meaning(view) {
+        output::line(&meaning)?;
+    }
     match (&view.chosen, &view.told) {
         (Some(chosen), _) => output::line(&chosen_because("would be chosen", chosen))?,
         (None, Some(told)) => {
@@ -150,6 +153,14 @@ fn print_route(view: &RouteView) -> anyhow::Result<()> {
     }
     output::line(&format!("  pools: {}", pools(&view.pools)))?;
     print_candidates(&view.candidates, &[])
+}
+
+/// Says what the model's name means, where that is not the name itself.
+fn meaning(view: &RouteView) -> Option<String> {
+    let wanted = view.wanted.as_ref().filter(|wanted| **wanted != view.model)?;
+    let rule = view.rule.as_ref().map(|pattern| format!(", by the alias rule for {pattern}")).unwrap_or_default();
+    let effort = view.effort.as_ref().map(|effort| format!(", with effort {effort}")).unwrap_or_default();
+    Some(format!("{} means {wanted}{effort}{rule}", view.model))
 }
 
 fn chosen_because(verb: &str, chosen: &ChosenView) -> String {

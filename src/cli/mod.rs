@@ -8,6 +8,7 @@ mod backup;
 mod client;
 mod config;
 mod demo;
+mod doctor;
 mod explain;
 mod login;
 mod models;
@@ -79,6 +80,8 @@ enum Command {
     Status(output::Json),
     /// Says why a request went where it went, or where one would go now
     Explain(explain::Explain),
+    /// Looks at everything between an account and a model, and says what is wrong and how to mend it
+    Doctor(doctor::Doctor),
     /// Writes all accounts and their secrets into a file, sealed under a passphrase
     Backup(backup::Backup),
     /// Brings accounts back from a backup
@@ -129,6 +132,7 @@ async fn command(command: Command, config: Config) -> anyhow::Result<()> {
         Command::Models(json) => models::run(json, config).await,
         Command::Status(json) => status::run(json, config).await,
         Command::Explain(explain) => explain.run(config).await,
+        Command::Doctor(doctor) => doctor.run(config).await,
         Command::Backup(backup) => backup.run(config).await,
         Command::Restore(restore) => restore.run(config).await,
         Command::RotateMasterKey => rotate::run(config).await,

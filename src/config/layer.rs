@@ -72,6 +72,10 @@ layer! {
     queue_timeout_s: u64,
     /// A file that adds to the model catalogue.
     models_file: PathBuf,
+    /// Rules for clients' names of models.
+    alias: Vec<AliasTable>,
+    /// Whether Claude's model list has GPT models, too.
+    list_as_claude: bool,
     /// Seconds to wait for a connection.
     connect_timeout_s: u64,
     /// Seconds to wait for the head of a streamed answer.
@@ -106,6 +110,16 @@ layer! {
     gitlab_oauth_redirect_path: String,
     /// What a login asks for, separated by spaces.
     gitlab_oauth_scopes: String,
+}
+
+/// A rule as it is written: `[[alias]]` in the file, `PATTERN=MODEL` in the environment.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AliasTable {
+    /// The names it is for.
+    pub pattern: String,
+    /// What serves them.
+    pub model: String,
 }
 
 fn secret<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Secret<String>>, D::Error> {
@@ -167,8 +181,18 @@ fn typed(name: &str, text: String) -> toml::Value {
         "client_keys" | "allowed_hosts" => {
             toml::Value::Array(text.split(',').map(|one| toml::Value::from(one.trim())).collect())
         }
-        "admin_remote" => text.parse::<bool>().map_or(toml::Value::String(text), toml::Value::Boolean),
+        "alias" => toml::Value::Array(text.split(',').map(|rule| alias(rule.trim())).collect()),
+        "admin_remote" | "list_as_claude" => {
+            text.parse::<bool>().map_or(toml::Value::String(text), toml::Value::Boolean)
+        }
         _ if is_number => text.parse::<i64>().map_or(toml::Value::String(text), toml::Value::Integer),
         _ => toml::Value::String(text),
     }
+}
+
+/// Returns a rule that is written as `PATTERN=MODEL`; what has no sign between is left to the parser to refuse.
+fn alias(text: &str) -> toml::Value {
+    let Some((pattern, model)) = text.split_once('=') else { return toml::Value::from(text) };
+    let member = |name: &str, text: &str| (name.to_owned(), toml::Value::from(text.trim()));
+    toml::Value::Table([member("pattern", pattern), member("model", model)].into_iter().collect())
 }

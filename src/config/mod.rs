@@ -14,9 +14,10 @@ use std::time::Duration;
 use serde_json::json;
 use url::Url;
 
-pub use layer::Layer;
+pub use layer::{AliasTable, Layer};
 pub use oauth::{OAuth, is_path as is_redirect_path, redirect_uri};
 
+use crate::domain::catalogue::{AliasRule, Pattern, RULES_MAX};
 use crate::domain::endpoint::{EndpointError, GatewayUrl, InstanceUrl};
 use crate::domain::model::ModelName;
 use crate::domain::secret::Secret;
@@ -153,6 +154,10 @@ pub struct Config {
     pub strategy: Strategy,
     /// A file that adds to the model catalogue.
     pub models_file: Option<PathBuf>,
+    /// The operator's rules for clients' names of models, the first that fits first.
+    pub aliases: Vec<AliasRule>,
+    /// Whether lists in Anthropic's form have GPT models under names that begin with `claude-`, too.
+    pub list_as_claude: bool,
     /// Limits of requests.
     pub limits: Limits,
     /// GitLab.
@@ -205,6 +210,8 @@ impl Config {
             model_fallback: fallback(layer.model_fallback.as_deref())?,
             strategy: layer.strategy.as_deref().map_or(Ok(Strategy::default()), |text| parsed("strategy", text))?,
             models_file: layer.models_file.clone(),
+            aliases: aliases(layer.alias.as_deref().unwrap_or_default())?,
+            list_as_claude: layer.list_as_claude.unwrap_or(false),
             limits: limits(layer)?,
             gitlab: gitlab(layer)?,
             effective: serde_json::Value::Null,
@@ -235,6 +242,10 @@ impl Config {
             "model_fallback": if self.model_fallback == ModelFallback::Family { "family" } else { "off" },
             "strategy": self.strategy.as_str(),
             "models_file": self.models_file,
+            "alias": self.aliases.iter().map(|rule| json!({
+                "pattern": rule.pattern.as_str(), "model": rule.model,
+            })).collect::<Vec<_>>(),
+            "list_as_claude": self.list_as_claude,
             "connect_timeout_s": seconds(limits.connect_timeout),
             "head_timeout_stream_s": seconds(limits.head_timeout_stream),
             "head_timeout_whole_s": seconds(limits.head_timeout_whole),
@@ -337,6 +348,18 @@ fn fallback(text: Option<&str>) -> Result<ModelFallback, ConfigError> {
         "off" => Ok(ModelFallback::Off),
         other => Err(value("model_fallback", format!("`{other}` is neither `family` nor `off`"))),
     }
+}
+
+/// Takes the rules as far as they can be judged without the catalogue.
+fn aliases(tables: &[AliasTable]) -> Result<Vec<AliasRule>, ConfigError> {
+    if tables.len() > RULES_MAX {
+        return Err(value("alias", format!("{} rules are more than {RULES_MAX}", tables.len())));
+    }
+    let rules = tables.iter().map(|table| {
+        let wrong = || value("alias", format!("`{}` is no pattern for a model's name", table.pattern.escape_debug()));
+        Ok(AliasRule { pattern: Pattern::parse(&table.pattern).ok_or_else(wrong)?, model: table.model.clone() })
+    });
+    rules.collect()
 }
 
 fn log_format(text: Option<&str>) -> Result<bool, ConfigError> {

@@ -122,3 +122,42 @@ fn effective_settings_mask_what_is_secret() {
     let shown = format!("{} {config:?}", config.effective);
     assert!(!shown.contains("very-secret-value"), "{shown}");
 }
+
+#[test]
+fn rules_for_names_come_as_tables_or_from_the_environment() {
+    let text = "list_as_claude = true\n[[alias]]\npattern = \"claude-*haiku*\"\nmodel = \"gpt-5.4-mini\"\n\
+                [[alias]]\npattern = \"fast\"\nmodel = \"gpt-5.5-low\"\n";
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("duopool.toml");
+    std::fs::write(&path, text).unwrap();
+    let variables =
+        [("DUOPOOL_ALIAS", "claude-*haiku*=gpt-5.4-mini, fast = gpt-5.5-low"), ("DUOPOOL_LIST_AS_CLAUDE", "true")];
+    for layer in [layer::from_file(Some(&path)), environment(&variables)] {
+        let config = Config::check(&with_data_dir(layer.unwrap())).unwrap();
+        let rules: Vec<_> = config.aliases.iter().map(|rule| (rule.pattern.as_str(), rule.model.as_str())).collect();
+        assert_eq!(rules, [("claude-*haiku*", "gpt-5.4-mini"), ("fast", "gpt-5.5-low")]);
+        assert!(config.list_as_claude);
+        assert_eq!(config.effective["alias"][1]["pattern"], "fast");
+    }
+    let plain = Config::check(&with_data_dir(Layer::default())).unwrap();
+    assert!(plain.aliases.is_empty() && !plain.list_as_claude);
+}
+
+#[test]
+fn rules_that_are_none_are_refused() {
+    assert!(environment(&[("DUOPOOL_ALIAS", "fast")]).is_err());
+    let rule = |pattern: &str| AliasTable { pattern: pattern.to_owned(), model: "gpt-5.5".to_owned() };
+    for (alias, words) in [
+        (vec![rule("two words")], "`two words` is no pattern"),
+        (vec![rule("")], "`` is no pattern"),
+        (vec![rule("x"); RULES_MAX + 1], "257 rules are more than 256"),
+    ] {
+        let error = Config::check(&with_data_dir(Layer { alias: Some(alias), ..Layer::default() })).unwrap_err();
+        assert!(error.to_string().contains(words), "{error}");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("duopool.toml");
+    std::fs::write(&path, "[[alias]]\npattern = \"x\"\nmodel = \"y\"\ntarget = \"z\"\n").unwrap();
+    let error = layer::from_file(Some(&path)).unwrap_err().to_string();
+    assert!(error.contains("line 4") && error.contains("target"), "{error}");
+}

@@ -112,6 +112,58 @@ pub enum Thinking {
     Effort,
 }
 
+/// How hard a model is to think.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Effort {
+    /// Not at all.
+    None,
+    /// As little as possible.
+    Minimal,
+    /// Little.
+    Low,
+    /// Some.
+    Medium,
+    /// Much.
+    High,
+    /// Very much.
+    ExtraHigh,
+    /// As much as the model can.
+    Max,
+}
+
+impl Effort {
+    /// Every one, the least first.
+    const ALL: [Self; 7] = [Self::None, Self::Minimal, Self::Low, Self::Medium, Self::High, Self::ExtraHigh, Self::Max];
+
+    /// Takes the word that the APIs have for it.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|effort| effort.as_str() == word)
+    }
+
+    /// Returns the word that the APIs have for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Minimal => "minimal",
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
+            Self::ExtraHigh => "xhigh",
+            Self::Max => "max",
+        }
+    }
+
+    /// Returns about how hard a model thinks that may use so many tokens for it.
+    pub const fn of_budget(tokens: u64) -> Self {
+        match tokens {
+            0..=1024 => Self::Low,
+            1025..=8192 => Self::Medium,
+            8193..=24_576 => Self::High,
+            _ => Self::ExtraHigh,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

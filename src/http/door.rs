@@ -44,6 +44,8 @@ pub(crate) struct DoorSettings {
     pub(crate) admin_address: Option<SocketAddr>,
     /// Seals what a model thought, for clients of another dialect to keep.
     pub(crate) reasoning_key: Secret<[u8; 32]>,
+    /// Whether lists in Anthropic's form have GPT models under names that begin with `claude-`, too.
+    pub(crate) list_as_claude: bool,
 }
 
 /// What every worker's door is built from.

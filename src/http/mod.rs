@@ -36,6 +36,7 @@ pub(crate) fn routes(config: &mut ServiceConfig) {
         .service(post("/v1/messages").route(web::post().to(anthropic_messages::messages)))
         .service(post("/v1/messages/count_tokens").route(web::post().to(anthropic_messages::count_tokens)))
         .service(post("/v1/chat/completions").route(web::post().to(openai_chat::chat_completions)))
+        .service(post("/v1/completions").route(web::post().to(openai_chat::completions)))
         .service(
             post("/v1/responses")
                 .route(web::post().to(openai_responses::responses))

@@ -15,11 +15,16 @@ const SIGNATURE_CHARS: usize = 16;
 
 /// Reads the URL of an image; the error says what is wrong with it.
 pub(super) fn of_url(url: Cow<'_, str>) -> Result<Image<'_>, &'static str> {
-    if starts_with_ignoring_case(&url, "https://") || starts_with_ignoring_case(&url, "http://") {
+    if is_on_the_web(&url) {
         return Ok(Image::Url(url));
     }
     let (label, base64) = data_url(url)?;
     inline(&label, base64)
+}
+
+/// Returns whether a URL is an address that the provider can fetch from.
+pub(super) fn is_on_the_web(url: &str) -> bool {
+    starts_with_ignoring_case(url, "https://") || starts_with_ignoring_case(url, "http://")
 }
 
 /// Reads an image of base64 with a label; the error says what is wrong with it.

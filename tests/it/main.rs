@@ -11,6 +11,7 @@ mod cancellation;
 mod cli;
 mod clients;
 mod crash;
+mod doctor;
 mod error_table;
 mod explain;
 mod first_light;

@@ -6,6 +6,7 @@ use serde_json::json;
 
 use crate::support::ask::{chat, count, messages, responses, with};
 use crate::support::said::said_in_chat;
+use crate::support::told::told;
 use crate::support::{Request, TestApp};
 
 const KEY: &str = "dp-client-key-0123456789";
@@ -193,6 +194,25 @@ async fn either_header_carries_the_key_on_every_route() {
 }
 
 #[actix::test]
+async fn the_older_completions_are_refused_with_the_way_forward() {
+    let app = TestApp::start(&["ada"], |layer| layer.client_keys = Some(vec![Secret::new(KEY.to_owned())])).await;
+    app.add("ada").await;
+    let path = "/v1/completions";
+    let body = json!({ "model": GPT, "prompt": "Once upon a time", "max_tokens": 10 });
+    let answer = app.post(path, &body).header("x-api-key", KEY).send().await;
+    let message = told(path, &answer, 404, "with a key");
+    assert!(message.contains("/v1/chat/completions") && message.contains("`messages`"), "{message}");
+    assert_eq!(answer.json()["error"]["type"], "invalid_request_error");
+    told(path, &app.post(path, &body).header("x-api-key", "sk-wrong").send().await, 401, "with a wrong key");
+    told(path, &app.ask(path, &body).await, 401, "without a key");
+    assert!(
+        [Call::Messages, Call::ChatCompletions, Call::Responses]
+            .iter()
+            .all(|call| app.gitlab.requests_of(*call).is_empty())
+    );
+}
+
+#[actix::test]
 async fn every_answer_says_who_gave_it_and_which_request_it_was() {
     let app = TestApp::with_accounts(&["ada"]).await;
     let id = app.account("ada").await["id"].as_str().expect("an id").to_owned();
@@ -262,6 +282,7 @@ async fn an_unknown_route_or_method_is_told_in_the_dialect_of_the_route() {
         ("PUT", "/v1/messages", 405, Some("POST")),
         ("DELETE", "/v1/messages/count_tokens", 405, Some("POST")),
         ("GET", "/v1/chat/completions", 405, Some("POST")),
+        ("GET", "/v1/completions", 405, Some("POST")),
         ("GET", "/v1/responses", 405, Some("POST")),
         ("POST", "/v1/models", 405, Some("GET")),
         ("DELETE", "/v1/models/gpt-5", 405, Some("GET")),

@@ -2,6 +2,7 @@
 
 mod calls;
 mod describe;
+mod examined;
 mod handlers;
 mod orders;
 

@@ -1,7 +1,9 @@
 //! The keeper of the accounts: starts, stops and restarts their actors, and is the sole writer of the published table.
 
+mod examine;
 mod shared;
 
+pub(crate) use self::examine::ExamineToken;
 pub(crate) use self::shared::ResetAccount;
 
 use std::collections::BTreeMap;

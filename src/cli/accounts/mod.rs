@@ -227,7 +227,7 @@ async fn revoked(client: &Client, path: &str, json: output::Json) -> anyhow::Res
 }
 
 /// Finds the account that is meant, which must be there.
-async fn find(client: &Client, name: &str) -> anyhow::Result<AccountView> {
+pub(super) async fn find(client: &Client, name: &str) -> anyhow::Result<AccountView> {
     let found = meant(client, name).await?;
     found.ok_or_else(|| anyhow!("there is no account `{name}`; `duopool accounts list` shows those there are"))
 }

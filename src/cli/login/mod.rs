@@ -7,7 +7,7 @@ mod browser;
 mod callback;
 mod device;
 mod input;
-mod pat;
+pub(super) mod pat;
 mod report;
 
 use anyhow::{Context as _, bail};

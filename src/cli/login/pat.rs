@@ -49,7 +49,8 @@ fn describe(account: &AccountView) -> anyhow::Result<()> {
     output::line(&format!("  GitLab Duo access: yes, `gitlab-duo` means {}", account.current_model))
 }
 
-fn read_token(base_url: &InstanceUrl) -> anyhow::Result<Secret<String>> {
+/// Reads a token from whoever types it, or from standard input.
+pub(in crate::cli) fn read_token(base_url: &InstanceUrl) -> anyhow::Result<Secret<String>> {
     let mut stdin = std::io::stdin();
     let text = if stdin.is_terminal() {
         eprintln!("Create a personal access token with scope `ai_features` or `api` at");

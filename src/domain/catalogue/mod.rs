@@ -11,8 +11,11 @@ use serde::Deserialize;
 use crate::domain::model::{Dialect, ModelName, Provider, Thinking};
 use crate::domain::time::Timestamp;
 
+mod names;
 #[cfg(test)]
 mod tests;
+
+pub use names::{AliasError, AliasRule, Meaning, Pattern, RULES_MAX};
 
 /// The name that means an account's own current model, and the catalogue's default where the account has none.
 pub const CURRENT_MODEL: &str = "gitlab-duo";
@@ -126,6 +129,7 @@ pub struct Catalogue {
     /// GitLab identifiers, to positions in `entries`.
     by_gitlab: HashMap<String, usize>,
     default: ModelName,
+    rules: names::Rules,
 }
 
 impl Catalogue {
@@ -180,22 +184,7 @@ impl Catalogue {
         let Some(known) = entries.iter().find(|entry| entry.name.as_str() == default) else {
             return Err(CatalogueError::NoSuchModel { setting: "default", name: default });
         };
-        Ok(Self { default: known.name.clone(), entries, by_name, by_gitlab })
-    }
-
-    /// Returns what `name` asks for; `None` for a name that is nobody's.
-    ///
-    /// A trailing `[1m]` is ignored. The exact name wins over an alias, an alias over a guess.
-    pub fn resolve(&self, name: &str) -> Option<Wanted> {
-        let name = name.strip_suffix(LONG_CONTEXT_MARK).unwrap_or(name);
-        if name == CURRENT_MODEL {
-            return Some(Wanted::Current);
-        }
-        if let Some(&at) = self.by_name.get(name) {
-            return Some(Wanted::Known(self.entries[at].name.clone()));
-        }
-        let provider = Provider::of_name(name)?;
-        Some(Wanted::Guess { name: ModelName::parse(name)?, provider })
+        Ok(Self { default: known.name.clone(), entries, by_name, by_gitlab, rules: names::Rules::default() })
     }
 
     /// Returns the model with exactly this name; an alias does not count.

@@ -16,8 +16,7 @@ use crate::account::view::{AccountView, CredentialKind, Removal, TestReport, Tro
 use crate::domain::endpoint::InstanceUrl;
 use crate::domain::fault::Scope;
 use crate::domain::id::AccountId;
-use crate::domain::secret::Secret;
-use crate::http::admin::given::{ChangeRequest, GivenText};
+use crate::http::admin::given::{ChangeRequest, GivenText, token};
 use crate::http::admin::problem::{Problem, bad_request, reason_word, unread};
 use crate::http::body;
 use crate::http::door::Door;
@@ -25,8 +24,6 @@ use crate::http::request_id;
 
 /// A request here has a few hundred bytes.
 const BODY_BYTES_MAX: usize = 64 * 1024;
-/// Longest token, in characters.
-const TOKEN_CHARS_MAX: usize = 512;
 
 /// An account to add.
 #[derive(Deserialize, ToSchema)]
@@ -286,10 +283,7 @@ fn parse(bytes: &[u8]) -> Result<NewAccount, Box<Problem>> {
     })?;
     let instance = add.base_url.as_deref().map_or(Ok(InstanceUrl::gitlab_com()), InstanceUrl::parse);
     let instance = instance.map_err(|error| bad_request(format!("`base_url` {error}")))?;
-    let token = add.personal_access_token.trim();
-    if token.is_empty() || token.len() > TOKEN_CHARS_MAX || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(bad_request("`personal_access_token` is no token: it must be 1 to 512 printable characters").into());
-    }
+    let token = token(&add.personal_access_token)?;
     let given = GivenText {
         gateway_url: add.gateway_url,
         label: add.label,
@@ -298,7 +292,7 @@ fn parse(bytes: &[u8]) -> Result<NewAccount, Box<Problem>> {
         weight: add.weight,
         max_concurrency: add.max_concurrency,
     };
-    Ok(NewAccount { instance, token: Secret::new(token.to_owned()), given: given.check()?, renew: add.renew })
+    Ok(NewAccount { instance, token, given: given.check()?, renew: add.renew })
 }
 
 fn login_problem(refused: &LoginError) -> Problem {

@@ -7,10 +7,13 @@ use utoipa::ToSchema;
 use crate::account::api::{Change, Changes};
 use crate::account::login::Given;
 use crate::domain::endpoint::GatewayUrl;
+use crate::domain::secret::Secret;
 use crate::http::admin::problem::{Problem, bad_request};
 
 /// Longest label or pool name, in characters.
 const TEXT_CHARS_MAX: usize = 512;
+/// Longest token, in characters.
+const TOKEN_CHARS_MAX: usize = 512;
 
 /// As it comes in.
 pub(super) struct GivenText {
@@ -44,6 +47,15 @@ impl GivenText {
             max_concurrency: self.max_concurrency,
         })
     }
+}
+
+/// Returns `text` as a token, if it can be one.
+pub(super) fn token(text: &str) -> Result<Secret<String>, Box<Problem>> {
+    let token = text.trim();
+    if token.is_empty() || token.len() > TOKEN_CHARS_MAX || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(bad_request("`personal_access_token` is no token: it must be 1 to 512 printable characters").into());
+    }
+    Ok(Secret::new(token.to_owned()))
 }
 
 /// What is to be changed of an account; what is absent stays as it is.

@@ -2,6 +2,7 @@
 
 pub(crate) mod accounts;
 mod backup;
+pub(crate) mod doctor;
 pub(crate) mod explained;
 mod given;
 pub(crate) mod logins;
@@ -42,6 +43,8 @@ pub(crate) fn routes(config: &mut ServiceConfig) {
         )
         .service(at("/v1/accounts/{id}/refresh", "POST").route(web::post().to(accounts::refresh)))
         .service(at("/v1/accounts/{id}/test", "POST").route(web::post().to(accounts::test)))
+        .service(at("/v1/accounts/{id}/doctor", "POST").route(web::post().to(doctor::account_doctor)))
+        .service(at("/v1/doctor", "POST").route(web::post().to(doctor::token_doctor)))
         .service(at("/v1/accounts/{id}/reset", "POST").route(web::post().to(accounts::reset)))
         .service(at("/v1/backup", "POST").route(web::post().to(backup::make)))
         .service(at("/v1/logins", "GET, POST").route(web::get().to(logins::list)).route(web::post().to(logins::begin)))

@@ -10,6 +10,8 @@ use utoipa::ToSchema;
 
 use crate::account::api::Describe;
 use crate::account::registry::All;
+use crate::domain::catalogue::Wanted;
+use crate::domain::model::ModelName;
 use crate::http::door::Door;
 
 /// One model of the catalogue.
@@ -55,13 +57,17 @@ pub(crate) async fn models(door: Data<Door>) -> HttpResponse {
         }
         current.entry(view.current_model).or_default().push(view.id);
     }
+    let given = |model: &ModelName| -> Vec<&str> {
+        let wanted = Wanted::Known(model.clone());
+        door.parts.catalogue.given_names().filter(|(_, leads)| **leads == wanted).map(|(name, _)| name).collect()
+    };
     let models = door.parts.catalogue.entries().map(|entry| ModelView {
         name: entry.name.to_string(),
         provider: entry.provider.as_str().to_owned(),
         dialects: entry.dialects.iter().map(ToString::to_string).collect(),
         context_tokens: entry.context_tokens,
         output_tokens: entry.output_tokens,
-        aliases: entry.aliases.clone(),
+        aliases: entry.aliases.iter().map(String::as_str).chain(given(&entry.name)).map(str::to_owned).collect(),
         deprecated: entry.deprecated,
         offered_to: offered.remove(entry.name.as_str()).unwrap_or_default(),
         current_of: current.remove(entry.name.as_str()).unwrap_or_default(),

@@ -4,7 +4,7 @@ use actix_web::HttpResponse;
 use utoipa::OpenApi;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 
-use crate::http::admin::{accounts, backup, logins, models, requests, route, status};
+use crate::http::admin::{accounts, backup, doctor, logins, models, requests, route, status};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -18,6 +18,8 @@ use crate::http::admin::{accounts, backup, logins, models, requests, route, stat
         accounts::refresh,
         accounts::test,
         accounts::reset,
+        doctor::account_doctor,
+        doctor::token_doctor,
         backup::make,
         logins::list,
         logins::begin,

@@ -10,6 +10,7 @@ use tracing::error;
 use utoipa::ToSchema;
 
 use crate::access::Scope;
+use crate::domain::catalogue::Meaning;
 use crate::domain::conversation::Conversation;
 use crate::domain::id::AccountId;
 use crate::domain::model::Dialect;
@@ -72,6 +73,10 @@ pub(crate) struct RouteView {
     pub(crate) model: String,
     /// The exact model that this means; `gitlab-duo` where that is each account's own; absent if it means nothing.
     pub(crate) wanted: Option<String>,
+    /// The operator's rule that says so, by its pattern, if one does.
+    pub(crate) rule: Option<String>,
+    /// How hard the model would be asked to think, where the name says so.
+    pub(crate) effort: Option<String>,
     /// The dialect of the client.
     #[schema(value_type = String)]
     pub(crate) dialect: Dialect,
@@ -131,6 +136,8 @@ async fn look(door: &Door, wish: RouteRequest, names: &Names) -> Result<RouteVie
     let mut view = RouteView {
         model: body::printable(&wish.model),
         wanted: None,
+        rule: None,
+        effort: None,
         dialect,
         key: wish.key.as_ref().and_then(|_| door.parts.access.name_of(scope.client)),
         pools: scope.pools.to_vec(),
@@ -141,11 +148,13 @@ async fn look(door: &Door, wish: RouteRequest, names: &Names) -> Result<RouteVie
         candidates: Vec::new(),
         told: None,
     };
-    let Some(wanted) = door.parts.catalogue.resolve(&wish.model) else {
+    let Some(Meaning { wanted, effort, rule }) = door.parts.catalogue.meaning(&wish.model) else {
         view.told = Some(told(door, &unknown_model(&wish.model), dialect, None));
         return Ok(view);
     };
     view.wanted = Some(wanted_name(&wanted).to_owned());
+    view.rule = rule.map(|rule| rule.pattern.to_string());
+    view.effort = effort.map(|effort| effort.as_str().to_owned());
     let ask = Acquire {
         wanted,
         dialects: upstream_dialects(dialect, Kind::Answer),

@@ -12,7 +12,7 @@ use tracing::debug;
 
 use crate::account::lease::Lease;
 use crate::domain::fault::{Fault, Hold, Reason, Scope};
-use crate::domain::model::{Dialect, Thinking};
+use crate::domain::model::{Dialect, Effort, Thinking};
 use crate::gitlab::error::{Call, CallError, Stage, classify, of_read_error, of_send_error, of_stage};
 use crate::gitlab::gateway::{self, GatewayPath};
 use crate::gitlab::upstream::{ReadError, Reply, SendError};
@@ -26,7 +26,9 @@ use crate::http::sse_body::{SseBody, Start};
 use crate::protocol::canonical::Target;
 use crate::protocol::error::{UpstreamMessage, read};
 use crate::protocol::loss::Dropped;
-use crate::protocol::passthrough::{StreamWatch, splice, splice_chat_for_gpt, without_reasoning, without_seals};
+use crate::protocol::passthrough::{
+    StreamWatch, splice, splice_chat_for_gpt, with_effort, without_reasoning, without_seals,
+};
 use crate::protocol::reasoning::Sealer;
 use crate::protocol::translate::{Flow, Pipe, Plan, Translated, Translation, WayBack, plan};
 use crate::router::api::Renewable;
@@ -50,6 +52,15 @@ struct Prepared {
 }
 
 impl Prepared {
+    /// Asks for the effort that the model's name asks for, if it does.
+    fn ask_for_effort(&mut self, dialect: Dialect, target: &Target<'_>) {
+        let Some(asking) = with_effort(dialect, &self.body, target) else { return };
+        for path in asking.dropped {
+            self.dropped.add(path);
+        }
+        self.body = asking.body.into();
+    }
+
     /// Leaves out the reasoning of the history that was refused; `false` if there is none.
     fn forget_reasoning(&mut self, client: Dialect, upstream: Dialect) -> bool {
         let Some(rest) = without_reasoning(upstream, &self.body) else { return false };
@@ -141,14 +152,20 @@ fn prepare(door: &Door, incoming: &Incoming, lease: &Lease) -> Result<Prepared, 
             }
         }
     };
+    let target = target(door, lease, incoming.effort);
     match plan {
-        Plan::PassThrough if path == GatewayPath::ChatCompletions => {
-            Ok(same(splice_chat_for_gpt(&incoming.body, peek, model).into()))
+        Plan::PassThrough => {
+            let mut prepared = same(match path {
+                GatewayPath::ChatCompletions => splice_chat_for_gpt(&incoming.body, peek, model).into(),
+                _ if peek.model == model => incoming.body.clone(),
+                _ => splice(&incoming.body, peek, model).into(),
+            });
+            if incoming.kind == Kind::Answer {
+                prepared.ask_for_effort(incoming.dialect, &target);
+            }
+            Ok(prepared)
         }
-        Plan::PassThrough if peek.model == model => Ok(same(incoming.body.clone())),
-        Plan::PassThrough => Ok(same(splice(&incoming.body, peek, model).into())),
         Plan::Translate(translation) => {
-            let target = target(door, lease);
             let origin = format!("{} {}", lease.dialect(), lease.grant().gateway.as_str());
             let sealer = Sealer::new(door.settings().reasoning_key.expose(), &origin);
             let translated = translation
@@ -161,7 +178,7 @@ fn prepare(door: &Door, incoming: &Incoming, lease: &Lease) -> Result<Prepared, 
 }
 
 /// Returns what is known of the model, and of one that the catalogue does not know what the newest of its maker do.
-fn target<'a>(door: &'a Door, lease: &'a Lease) -> Target<'a> {
+fn target<'a>(door: &'a Door, lease: &'a Lease, effort: Option<Effort>) -> Target<'a> {
     let entry = door.parts.catalogue.entry(lease.model());
     let newest = match lease.dialect() {
         Dialect::Messages => Thinking::Adaptive,
@@ -173,6 +190,7 @@ fn target<'a>(door: &'a Door, lease: &'a Lease) -> Target<'a> {
         thinking: Some(entry.map_or(newest, |entry| entry.thinking)),
         efforts: entry.map_or(&[], |entry| &entry.efforts),
         accepts_sampling: entry.is_some_and(|entry| entry.accepts_sampling),
+        effort,
     }
 }
 

@@ -19,10 +19,10 @@ use tracing::debug;
 
 use crate::access::Scope;
 use crate::account::lease::Lease;
-use crate::domain::catalogue::Wanted;
+use crate::domain::catalogue::{Meaning, Wanted};
 use crate::domain::conversation::Conversation;
 use crate::domain::id::RequestId;
-use crate::domain::model::Dialect;
+use crate::domain::model::{Dialect, Effort};
 use crate::gitlab::gateway::Passed;
 use crate::http::door::Door;
 use crate::http::drain::Open;
@@ -62,6 +62,8 @@ struct Incoming {
     body: Bytes,
     peek: Peek,
     wanted: Wanted,
+    /// How hard to think, where the model's name says so: that is more deliberate than what a client sends by default.
+    effort: Option<Effort>,
     scope: Scope,
     conversation: Option<Conversation>,
     passed: Passed,
@@ -129,12 +131,14 @@ async fn admitted(
         message: error.to_string(),
         param: error.param().map(str::to_owned),
     })?;
-    let wanted = door.parts.catalogue.resolve(&peek.model).ok_or_else(|| unknown_model(&peek.model))?;
+    let meaning = door.parts.catalogue.meaning(&peek.model).ok_or_else(|| unknown_model(&peek.model))?;
+    let Meaning { wanted, effort, .. } = meaning;
     let conversation = session(request.headers()).or_else(|| peek.conversation(&body));
     let (model, pools) = (peek.model.as_str().into(), Arc::clone(&scope.pools));
     trail.asked(Asked { model, wanted: wanted.clone(), pools, conversation });
     let passed = passed(request.headers());
-    let incoming = Incoming { id, dialect, kind, body, peek, wanted, scope, conversation, passed, deadline, trail };
+    let incoming =
+        Incoming { id, dialect, kind, body, peek, wanted, effort, scope, conversation, passed, deadline, trail };
     match kind {
         Kind::Answer => travel(door, incoming, open).await,
         Kind::TokenCount => count::answer(door, incoming, open).await,

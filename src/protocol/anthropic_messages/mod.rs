@@ -22,6 +22,7 @@ mod stream;
 mod wire;
 
 pub use decode::{Decoded, read_answer, read_request};
+pub(in crate::protocol) use encode::{BUDGET_TOKENS_MIN, budget, effort_word};
 pub use encode::{Encoded, NAME_RULES, write_answer, write_request};
 pub use stream::{Reader, Writer};
 

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 
+pub use crate::domain::model::Effort;
 use crate::domain::model::Thinking;
 
 /// What a client asks, in the order it was said.
@@ -223,7 +224,7 @@ pub struct WebSearch<'a> {
     /// Most searches in one answer.
     pub uses_max: Option<u64>,
     /// Where the user is: an object of the members `type`, `city`, `region`, `country`, `timezone` in both APIs.
-    pub user_location: Option<&'a RawValue>,
+    pub user_location: Option<Cow<'a, RawValue>>,
 }
 
 /// Whether a model may, must or must not call tools.
@@ -285,25 +286,6 @@ pub struct Settings<'a> {
     pub cache_key: Option<Cow<'a, str>>,
 }
 
-/// How hard to think.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Effort {
-    /// Not at all.
-    None,
-    /// As little as possible.
-    Minimal,
-    /// Little.
-    Low,
-    /// Some.
-    Medium,
-    /// Much.
-    High,
-    /// Very much.
-    ExtraHigh,
-    /// As much as the model can.
-    Max,
-}
-
 /// A wish that an encoder could not honour; the client's dialect has its own name for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unmet {
@@ -342,4 +324,6 @@ pub struct Target<'a> {
     pub efforts: &'a [String],
     /// Whether it takes temperature and `top_p`; the newest Claude models answer 400.
     pub accepts_sampling: bool,
+    /// How hard it is to think, whatever the request says: the client asked so by the model's name.
+    pub effort: Option<Effort>,
 }

@@ -1,6 +1,6 @@
 //! An answer as a chat completion.
 
-use super::wire::{AnswerMessage, Choice, Completion};
+use super::wire::answer::{AnswerMessage, Choice, Completion};
 use crate::domain::time::Timestamp;
 use crate::protocol::canonical::{Answer, Block, StopReason};
 use crate::protocol::json;

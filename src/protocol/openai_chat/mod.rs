@@ -1,22 +1,30 @@
 //! `OpenAI` Chat Completions, as what a client speaks: requests come in, answers and chunks go out.
 //!
-//! Refused until they can be carried: tools, legacy functions, tool messages, structured output, files, audio, more than
-//! one choice, log probabilities.
+//! Refused: audio, files by id, more than one choice, log probabilities, tools of unknown kinds, and tools that only
+//! `OpenAI` runs where there is no other.
 //!
-//! Named in `x-duopool-dropped`: `seed`, `logit_bias`, penalties other than 0, `top_logprobs`, `web_search_options`,
-//! `moderation`, `messages[].name`, what the model cannot be asked for (`temperature`, `top_p`, `stop`,
-//! `reasoning_effort`), and every member that is not known.
+//! Named in `x-duopool-dropped`: `seed`, `logit_bias`, penalties other than 0, tools that only `OpenAI` runs beside others,
+//! `moderation`, `messages[].name`, a beginning of the answer that the model will not go on from, what the model cannot be
+//! asked for (`temperature`, `top_p`, `stop`, `reasoning_effort`, `web_search_options`), and every member that is not known.
 //!
 //! Left out without a word, as they only tune cost, speed or bookkeeping: `service_tier`, `store`, `metadata`,
-//! `verbosity`, `prediction`, `prompt_cache_*`, `cache_control`, an image's `detail`,
-//! `stream_options.include_obfuscation`; tool choices without tools; and `reasoning_content`, `annotations` of earlier
-//! answers, which the upstream cannot take back.
+//! `prediction`, `prompt_cache_retention` and `prompt_cache_options`, `cache_control`, an image's `detail`, the size of a
+//! search's context, the description of an answer's schema, `stream_options.include_obfuscation`; tool choices without
+//! tools; and what earlier answers show beside their text (`reasoning_content`, `annotations`), which the upstream cannot
+//! take back: the dialect has no place for a proof of it.
+//!
+//! The older `functions`, `function_call` and messages of the role `function` are read as tools, calls and results, and
+//! [`Asked`] tells the answer to be of that form. Also read are forms that are not `OpenAI`'s own but sent by common
+//! clients: `reasoning` and `thinking` objects, images in a tool's message, and tools, calls and results as Messages has
+//! them.
 
+mod asked;
 mod decode;
 mod encode;
 mod stream;
 mod wire;
 
+pub use asked::Asked;
 pub use decode::{Decoded, request};
 pub use encode::answer;
 pub use stream::ChunkWriter;

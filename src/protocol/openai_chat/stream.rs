@@ -3,7 +3,7 @@
 use std::io::Write as _;
 
 use super::encode::{completion_id, finish_reason};
-use super::wire::Usage;
+use super::wire::answer::Usage;
 use crate::domain::time::Timestamp;
 use crate::protocol::canonical::{Delta, Fragment, Piece};
 use crate::protocol::{json, sse};

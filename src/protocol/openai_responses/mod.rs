@@ -30,6 +30,7 @@ mod write;
 
 pub use asked::Asked;
 pub use decode::{Decoded, read_request};
+pub(in crate::protocol) use encode::word as effort_word;
 pub use encode::{Encoded, NAME_RULES, write_request};
 pub use read::{Reader, read_answer};
 pub use write::{Writer, write_answer};

@@ -85,7 +85,7 @@ impl Peek {
 
 /// Where a member stands: its key with quotes, and its value.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Member {
+pub(super) struct Member {
     key: Range<usize>,
     value: Range<usize>,
 }
@@ -202,14 +202,14 @@ impl<'de: 'a, 'a> Deserialize<'de> for TopLevel<'a> {
 }
 
 /// Returns where a value that was borrowed from `body` stands in it.
-fn place(body: &str, value: &RawValue) -> Range<usize> {
+pub(super) fn place(body: &str, value: &RawValue) -> Range<usize> {
     let start = value.get().as_ptr().addr() - body.as_ptr().addr();
     start..start + value.get().len()
 }
 
 /// Returns where the member stands whose value was borrowed from `body`: before a value come its key, white space and
 /// one colon. The keys that are asked for contain no quote, so the quote before the closing one opens them.
-fn member(body: &str, value: &RawValue) -> Member {
+pub(super) fn member(body: &str, value: &RawValue) -> Member {
     let value = place(body, value);
     let end = body[..value.start].rfind('"').map_or(0, |quote| quote + 1);
     let start = body[..end.saturating_sub(1)].rfind('"').unwrap_or(0);
@@ -217,7 +217,7 @@ fn member(body: &str, value: &RawValue) -> Member {
 }
 
 /// Returns where a member and one of its commas stand; it must not be the only member.
-fn with_comma(body: &[u8], member: &Member) -> Range<usize> {
+pub(super) fn with_comma(body: &[u8], member: &Member) -> Range<usize> {
     let after = &body[member.value.end..];
     let gap = after.len() - after.trim_ascii_start().len();
     if after.get(gap) == Some(&b',') {
@@ -232,7 +232,7 @@ fn quoted(model: &str) -> Vec<u8> {
 }
 
 /// Returns `body` with each range replaced; ranges must not overlap.
-fn edited(body: &[u8], edits: &mut [(Range<usize>, Vec<u8>)]) -> Vec<u8> {
+pub(super) fn edited(body: &[u8], edits: &mut [(Range<usize>, Vec<u8>)]) -> Vec<u8> {
     edits.sort_unstable_by_key(|(range, _)| range.start);
     let added: usize = edits.iter().map(|(_, text)| text.len()).sum();
     let mut out = Vec::with_capacity(body.len() + added);

@@ -70,7 +70,7 @@ pub fn without_reasoning(dialect: Dialect, body: &[u8]) -> Option<WithoutReasoni
 
 /// Returns a Messages body without edits that clear thinking, which are refused where there is none; `None` where it has
 /// none. Source: bodies seen, "strategy requires `thinking` to be enabled or adaptive".
-fn without_clearing(body: &str) -> Option<Vec<u8>> {
+pub(super) fn without_clearing(body: &str) -> Option<Vec<u8>> {
     let edits = serde_json::from_str::<EditedBody<'_>>(body).ok()?.context_management.edits;
     let list: Vec<&RawValue> = serde_json::from_str(edits.get()).ok()?;
     let is_clearing = |edit: &str| {

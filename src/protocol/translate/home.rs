@@ -8,8 +8,8 @@ use std::borrow::Cow;
 use crate::protocol::canonical::{Answer, Block, Delta, Opening, Piece, Proof, Reasoning};
 use crate::protocol::freeform::{self, Unwrapper};
 use crate::protocol::names::Names;
-use crate::protocol::openai_responses::Asked;
 use crate::protocol::reasoning::Sealer;
+use crate::protocol::{openai_chat, openai_responses};
 
 /// Longest reasoning of one block that can be sealed, in bytes. A longer one is shown but cannot be sent back.
 const REASONING_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -21,10 +21,10 @@ pub struct WayBack {
     pub names: Names,
     /// Seals reasoning for the client; without one it cannot be sent back.
     pub sealer: Option<Sealer>,
-    /// Whether a client of Chat Completions wants usage at the end of the stream.
-    pub include_usage: bool,
+    /// What a chat completion must know of its request.
+    pub chat: openai_chat::Asked,
     /// What a Response repeats of its request.
-    pub asked: Asked,
+    pub response: openai_responses::Asked,
 }
 
 impl WayBack {

@@ -10,12 +10,11 @@ mod stream;
 pub use home::WayBack;
 pub use stream::{End, Flow, Pipe, StreamTranslator};
 
-use crate::domain::model::Dialect;
+use crate::domain::model::{Dialect, Thinking};
 use crate::domain::time::Timestamp;
-use crate::protocol::canonical::{Answer, AnswerError, Conversation, Target, Unmet};
+use crate::protocol::canonical::{Answer, AnswerError, Conversation, Role, Target, Unmet};
 use crate::protocol::loss::{Dropped, Refusal};
 use crate::protocol::names::Names;
-use crate::protocol::openai_responses::Asked;
 use crate::protocol::reasoning::{self, Sealer};
 use crate::protocol::{anthropic_messages, openai_chat, openai_responses, repair};
 use stream::{Reader, Writer};
@@ -71,21 +70,37 @@ pub struct Translated {
 struct Read<'a> {
     conversation: Conversation<'a>,
     dropped: Dropped,
-    include_usage: bool,
-    asked: Asked,
+    chat: openai_chat::Asked,
+    response: openai_responses::Asked,
     /// What the client's dialect calls a wish.
     path: fn(Unmet) -> &'static str,
+}
+
+impl<'a> Read<'a> {
+    fn of(conversation: Conversation<'a>, dropped: Dropped, path: fn(Unmet) -> &'static str) -> Self {
+        let (chat, response) = (openai_chat::Asked::default(), openai_responses::Asked::default());
+        Self { conversation, dropped, chat, response, path }
+    }
 }
 
 impl Translation {
     /// Translates the body of a request. `sealer` opens reasoning that comes from `target`, and seals what it will
     /// answer; without one there is no reasoning in either.
     pub fn request(self, body: &[u8], target: &Target<'_>, sealer: Option<&Sealer>) -> Result<Translated, Refusal> {
-        let Read { mut conversation, mut dropped, include_usage, asked, path } = self.read_request(body)?;
+        let Read { mut conversation, mut dropped, chat, response, path } = self.read_request(body)?;
+        conversation.settings.effort = target.effort.or(conversation.settings.effort);
         reasoning::open(&mut conversation, sealer);
         repair::repair(&mut conversation);
-        if self == Self::ResponsesToMessages {
-            repair::end_with_user(&mut conversation);
+        match self {
+            Self::ResponsesToMessages => repair::end_with_user(&mut conversation),
+            // Some clients begin the answer themselves. Only the older models go on from there.
+            Self::ChatToMessages if matches!(target.thinking, Some(Thinking::Both | Thinking::Adaptive)) => {
+                if conversation.turns.last().is_some_and(|turn| turn.role == Role::Assistant) {
+                    dropped.add("messages[].prefill");
+                    repair::end_with_user(&mut conversation);
+                }
+            }
+            Self::ChatToMessages | Self::MessagesToResponses => {}
         }
         let (body, unmet, names) = match self {
             Self::ChatToMessages | Self::ResponsesToMessages => {
@@ -102,24 +117,23 @@ impl Translation {
         for unmet in unmet {
             dropped.add(path(unmet));
         }
-        let way_back = WayBack { names, sealer: sealer.cloned(), include_usage, asked };
+        let way_back = WayBack { names, sealer: sealer.cloned(), chat, response };
         Ok(Translated { body, stream: conversation.stream, way_back, dropped })
     }
 
     fn read_request(self, body: &[u8]) -> Result<Read<'_>, Refusal> {
         Ok(match self {
             Self::ChatToMessages => {
-                let openai_chat::Decoded { conversation, include_usage, dropped } = openai_chat::request(body)?;
-                Read { conversation, dropped, include_usage, asked: Asked::default(), path: openai_chat::path }
+                let openai_chat::Decoded { conversation, asked, dropped } = openai_chat::request(body)?;
+                Read { chat: asked, ..Read::of(conversation, dropped, openai_chat::path) }
             }
             Self::MessagesToResponses => {
                 let anthropic_messages::Decoded { conversation, dropped } = anthropic_messages::read_request(body)?;
-                let path = anthropic_messages::path;
-                Read { conversation, dropped, include_usage: false, asked: Asked::default(), path }
+                Read::of(conversation, dropped, anthropic_messages::path)
             }
             Self::ResponsesToMessages => {
                 let openai_responses::Decoded { conversation, asked, dropped } = openai_responses::read_request(body)?;
-                Read { conversation, dropped, include_usage: false, asked, path: openai_responses::path }
+                Read { response: asked, ..Read::of(conversation, dropped, openai_responses::path) }
             }
         })
     }
@@ -147,7 +161,7 @@ impl Translation {
         match self {
             Self::ChatToMessages => openai_chat::answer(answer, created),
             Self::MessagesToResponses => anthropic_messages::write_answer(answer),
-            Self::ResponsesToMessages => openai_responses::write_answer(answer, created, &way_back.asked),
+            Self::ResponsesToMessages => openai_responses::write_answer(answer, created, &way_back.response),
         }
     }
 
@@ -161,11 +175,11 @@ impl Translation {
     fn writer(self, created: Timestamp, way_back: &WayBack) -> Writer {
         match self {
             Self::ChatToMessages => {
-                Writer::ChatCompletions(openai_chat::ChunkWriter::new(created, way_back.include_usage))
+                Writer::ChatCompletions(openai_chat::ChunkWriter::new(created, way_back.chat.include_usage))
             }
             Self::MessagesToResponses => Writer::Messages(anthropic_messages::Writer::default()),
             Self::ResponsesToMessages => {
-                Writer::Responses(openai_responses::Writer::new(created, way_back.asked.clone()))
+                Writer::Responses(openai_responses::Writer::new(created, way_back.response.clone()))
             }
         }
     }

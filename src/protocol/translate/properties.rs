@@ -23,6 +23,7 @@ fn target(translation: Translation) -> Target<'static> {
         thinking: Some(thinking),
         efforts: &[],
         accepts_sampling: false,
+        effort: None,
     }
 }
 

@@ -14,6 +14,7 @@ const TARGET: Target<'static> = Target {
     thinking: Some(Thinking::Adaptive),
     efforts: &[],
     accepts_sampling: false,
+    effort: None,
 };
 
 const STREAM: &str = concat!(
@@ -32,9 +33,10 @@ const STREAM: &str = concat!(
 );
 
 fn pipe() -> Pipe {
-    Pipe::Translate(Box::new(
-        Translation::ChatToMessages.stream(NOW, WayBack { include_usage: true, ..WayBack::default() }),
-    ))
+    Pipe::Translate(Box::new(Translation::ChatToMessages.stream(
+        NOW,
+        WayBack { chat: openai_chat::Asked { include_usage: true, ..Default::default() }, ..WayBack::default() },
+    )))
 }
 
 fn piped<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> (String, End, Pipe) {
@@ -74,9 +76,9 @@ fn a_request_is_translated_and_its_losses_are_named() {
         "max_completion_tokens":500,"temperature":0.2,"stop":["END"],"seed":1,"reasoning_effort":"low",
         "stream":true,"stream_options":{"include_usage":true},"user":"u-1"}"#;
     let translated = Translation::ChatToMessages.request(body, &TARGET, None).unwrap();
-    assert!(translated.stream && translated.way_back.include_usage);
+    assert!(translated.stream && translated.way_back.chat.include_usage);
     assert_eq!(translated.dropped.header().as_deref(), Some("seed,messages[].name,temperature"));
-    insta::assert_snapshot!(String::from_utf8(translated.body).unwrap(), @r#"{"model":"claude-sonnet-5","max_tokens":500,"system":[{"type":"text","text":"Be brief.","cache_control":{"type":"ephemeral"}}],"messages":[{"role":"user","content":[{"type":"text","text":"What is this?"},{"type":"image","source":{"type":"base64","media_type":"image/png","data":"iVBORw0KGgoAAAANSUhEUg=="},"cache_control":{"type":"ephemeral"}}]},{"role":"assistant","content":[{"type":"text","text":"A square."}]},{"role":"user","content":[{"type":"text","text":"<system-reminder>\nAnswer in French.\n</system-reminder>"},{"type":"text","text":"And the colour?","cache_control":{"type":"ephemeral"}}]}],"stop_sequences":["END"],"metadata":{"user_id":"u-1"},"thinking":{"type":"adaptive"},"output_config":{"effort":"low"},"stream":true}"#);
+    insta::assert_snapshot!(String::from_utf8(translated.body).unwrap(), @r#"{"model":"claude-sonnet-5","max_tokens":500,"system":[{"type":"text","text":"Be brief.","cache_control":{"type":"ephemeral"}}],"messages":[{"role":"user","content":[{"type":"text","text":"What is this?"},{"type":"image","source":{"type":"base64","media_type":"image/png","data":"iVBORw0KGgoAAAANSUhEUg=="},"cache_control":{"type":"ephemeral"}}]},{"role":"assistant","content":[{"type":"text","text":"A square."}]},{"role":"user","content":[{"type":"text","text":"<system-reminder>\nAnswer in French.\n</system-reminder>"},{"type":"text","text":"And the colour?","cache_control":{"type":"ephemeral"}}]}],"stop_sequences":["END"],"metadata":{"user_id":"u-1"},"thinking":{"type":"adaptive","display":"summarized"},"output_config":{"effort":"low"},"stream":true}"#);
 }
 
 #[test]

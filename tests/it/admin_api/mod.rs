@@ -23,6 +23,8 @@ fn routes(id: &str) -> Vec<(&'static str, String)> {
         ("PATCH", format!("/admin/v1/accounts/{id}")),
         ("POST", format!("/admin/v1/accounts/{id}/refresh")),
         ("POST", format!("/admin/v1/accounts/{id}/test")),
+        ("POST", format!("/admin/v1/accounts/{id}/doctor")),
+        ("POST", "/admin/v1/doctor".to_owned()),
         ("POST", format!("/admin/v1/accounts/{id}/reset")),
         ("DELETE", format!("/admin/v1/accounts/{id}")),
         ("GET", "/admin/v1/logins".to_owned()),

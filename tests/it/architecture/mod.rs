@@ -51,6 +51,7 @@ const FLOORS: &[Room] = &[
             "config",
             "http::admin",
             "http::page",
+            "account::doctor::view",
             "account::login::view",
             "account::view",
             "gitlab::rest",
@@ -80,6 +81,7 @@ const FLOORS: &[Room] = &[
         &[
             "router",
             "account::api",
+            "account::doctor::view",
             "account::lease",
             "account::login",
             "account::registry",

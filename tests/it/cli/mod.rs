@@ -12,9 +12,10 @@ async fn help_and_version_are_there_without_any_settings() {
     let mut machine = Machine::new();
     machine.set("DUOPOOL_LISTEN", "nonsense");
     let help = machine.run(&["--help"]).await;
-    for command in
-        ["serve", "demo", "simulate", "login", "accounts", "models", "status", "config", "explain", "backup", "restore"]
-    {
+    for command in [
+        "serve", "demo", "simulate", "login", "accounts", "models", "status", "config", "explain", "doctor", "backup",
+        "restore",
+    ] {
         assert!(help.fine().contains(&format!("\n  {command} ")), "{command}: {}", help.out);
         let own = machine.run(&[command, "--help"]).await;
         assert!(own.fine().contains("Usage: duopool"), "{}", own.out);
@@ -38,6 +39,8 @@ async fn wrong_usage_ends_with_2() {
         &["rotate-master-key", "extra"],
         &["demo", "--listen", "nowhere"],
         &["login", "--pat", "--json=yes"],
+        &["doctor", "ada", "--pat"],
+        &["doctor", "--base-url", "https://gitlab.com"],
         &["explain", "req_0", "--model", "gpt-5.5"],
         &["explain", "--without", "ada"],
         &["explain", "--model", "gpt-5.5", "--dialect", "morse"],

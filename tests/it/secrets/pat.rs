@@ -283,6 +283,7 @@ async fn a_command_prints_no_secret_either() {
         &["accounts", "list"],
         &["accounts", "refresh", "ada"],
         &["accounts", "test", "ada"],
+        &["doctor", "ada"],
         &["models"],
         &["status"],
         &["config"],

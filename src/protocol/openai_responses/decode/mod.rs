@@ -143,7 +143,7 @@ fn settings<'a>(request: &Request<'a>, dropped: &mut Dropped) -> Result<(Setting
     let mut effort = None;
     let mut show_reasoning = None;
     if let Some(reasoning) = &reasoning {
-        effort = word(reasoning.effort.as_ref()).and_then(effort_of);
+        effort = word(reasoning.effort.as_ref()).and_then(Effort::parse);
         if effort.is_none() && reasoning.effort.is_some() {
             dropped.add("reasoning.effort");
         }
@@ -171,19 +171,6 @@ fn settings<'a>(request: &Request<'a>, dropped: &mut Dropped) -> Result<(Setting
         ..Settings::default()
     };
     Ok((settings, format))
-}
-
-fn effort_of(word: &str) -> Option<Effort> {
-    Some(match word {
-        "none" => Effort::None,
-        "minimal" => Effort::Minimal,
-        "low" => Effort::Low,
-        "medium" => Effort::Medium,
-        "high" => Effort::High,
-        "xhigh" => Effort::ExtraHigh,
-        "max" => Effort::Max,
-        _ => return None,
-    })
 }
 
 fn format_of(format: WireFormat<'_>) -> Result<Option<Format<'_>>, Refusal> {

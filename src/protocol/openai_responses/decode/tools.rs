@@ -252,7 +252,7 @@ fn grammar(format: wire::Format<'_>) -> Option<(Cow<'_, str>, Cow<'_, str>)> {
 }
 
 fn web_search<'a>(tool: wire::Tool<'a>, path: &str) -> Result<WebSearch<'a>, Refusal> {
-    let mut search = WebSearch { user_location: tool.user_location, ..WebSearch::default() };
+    let mut search = WebSearch { user_location: tool.user_location.map(Cow::Borrowed), ..WebSearch::default() };
     if let Some(filters) = tool.filters {
         let domains = |raw: Option<&'a RawValue>| -> Result<Vec<Cow<'a, str>>, Refusal> {
             let list: Option<Vec<Str<'a>>> = raw.map(|raw| parsed(raw, &format!("{path}.filters"))).transpose()?;

@@ -133,7 +133,7 @@ const EFFORTS_OF_ALL: [&str; 3] = ["low", "medium", "high"];
 
 /// Returns the most effort up to the wanted one that the model has a word for, else the least it has: another word would
 /// be a 400.
-fn word(wanted: Effort, known: &[String]) -> &'static str {
+pub(in crate::protocol) fn word(wanted: Effort, known: &[String]) -> &'static str {
     let has = |word: &str| {
         if known.is_empty() { EFFORTS_OF_ALL.contains(&word) } else { known.iter().any(|one| one == word) }
     };
@@ -184,7 +184,7 @@ fn web_search<'b>(search: &'b WebSearch<'_>, unmet: &mut Vec<Unmet>) -> wire::To
     let allowed_domains: Vec<&str> = search.allowed_domains.iter().map(|domain| &**domain).collect();
     wire::Tool::WebSearch {
         filters: (!allowed_domains.is_empty()).then_some(wire::Filters { allowed_domains }),
-        user_location: search.user_location.map(|location| wire::Raw(Cow::Borrowed(location))),
+        user_location: search.user_location.as_deref().map(|location| wire::Raw(Cow::Borrowed(location))),
     }
 }
 

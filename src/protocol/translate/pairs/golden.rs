@@ -7,9 +7,9 @@ use super::*;
 const PNG: &str = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAAB";
 
 /// A request by its name, and the members that make it special.
-type Case = (&'static str, Value);
+pub(super) type Case = (&'static str, Value);
 
-fn user(text: &str) -> Value {
+pub(super) fn user(text: &str) -> Value {
     json!({ "role": "user", "content": text })
 }
 
@@ -23,19 +23,30 @@ fn table(translation: Translation, cases: Vec<Case>) -> String {
     for (name, members) in cases {
         let body =
             if translation == Translation::MessagesToResponses { messages(&members) } else { responses(&members) };
-        write!(table, "## {name}\n   {members}\n").unwrap();
-        match try_send(translation, &body, &target(translation)) {
-            Ok(sent) => {
-                writeln!(table, "=> {}", sent.text).unwrap();
-                if !sent.dropped.is_empty() {
-                    writeln!(table, "   without {}", sent.dropped).unwrap();
-                }
-            }
-            Err(message) => writeln!(table, "=> 400 {message}").unwrap(),
-        }
-        table.push('\n');
+        table += &row(translation, &body, &target(translation), (name, &members));
     }
     table
+}
+
+/// Tells what becomes of a request, under its name and what makes it special.
+pub(super) fn row(
+    translation: Translation,
+    body: &Value,
+    target: &Target<'_>,
+    (name, special): (&str, &Value),
+) -> String {
+    let mut row = format!("## {name}\n   {special}\n");
+    match try_send(translation, body, target) {
+        Ok(sent) => {
+            writeln!(row, "=> {}", sent.text).unwrap();
+            if !sent.dropped.is_empty() {
+                writeln!(row, "   without {}", sent.dropped).unwrap();
+            }
+        }
+        Err(message) => writeln!(row, "=> 400 {message}").unwrap(),
+    }
+    row.push('\n');
+    row
 }
 
 fn content_of_responses() -> Vec<Case> {

@@ -12,6 +12,7 @@ use crate::protocol::grammar::{self, Checked, Ended};
 use crate::protocol::reasoning::Sealer;
 
 mod bugs;
+mod chat_requests;
 mod golden;
 mod properties;
 mod recorded;
@@ -25,6 +26,7 @@ const CLAUDE: Target<'static> = Target {
     thinking: Some(Thinking::Adaptive),
     efforts: &[],
     accepts_sampling: false,
+    effort: None,
 };
 
 fn gpt_target() -> Target<'static> {
@@ -36,6 +38,7 @@ fn gpt_target() -> Target<'static> {
         thinking: Some(Thinking::Effort),
         efforts: &EFFORTS,
         accepts_sampling: false,
+        effort: None,
     }
 }
 

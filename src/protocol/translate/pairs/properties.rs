@@ -6,13 +6,13 @@ use super::*;
 
 /// A step of a generated conversation.
 #[derive(Clone, Debug)]
-enum Step {
+pub(super) enum Step {
     User(String),
     Says(String),
     Calls(Vec<(String, u32)>),
 }
 
-fn steps() -> impl Strategy<Value = Vec<Step>> {
+pub(super) fn steps() -> impl Strategy<Value = Vec<Step>> {
     let text = "[a-z\"\\\\\u{e9}\u{1f980}\n ]{0,12}[a-z]";
     let step = prop_oneof![
         text.prop_map(Step::User),
@@ -23,7 +23,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 /// What a conversation says, whatever the dialect: who, and what, in order.
-type Said = Vec<(String, String)>;
+pub(super) type Said = Vec<(String, String)>;
 
 fn as_responses(steps: &[Step]) -> (Value, Said) {
     let (mut items, mut said) =
@@ -96,7 +96,7 @@ fn as_messages(steps: &[Step]) -> (Value, Said) {
 }
 
 /// Reads what a Messages request says, and checks that every result follows its call.
-fn said_in_messages(body: &Value) -> Said {
+pub(super) fn said_in_messages(body: &Value) -> Said {
     let (mut said, mut open) = (Vec::new(), Vec::new());
     for turn in body["messages"].as_array().unwrap() {
         for block in turn["content"].as_array().unwrap() {
@@ -122,7 +122,7 @@ fn said_in_messages(body: &Value) -> Said {
     said
 }
 
-fn said_in_responses(body: &Value) -> Said {
+pub(super) fn said_in_responses(body: &Value) -> Said {
     let (mut said, mut open) = (Vec::new(), Vec::new());
     for item in body["input"].as_array().unwrap() {
         match item["type"].as_str().unwrap() {

@@ -62,12 +62,7 @@ fn effort(request: &Request<'_>, messages: &[Message<'_>], dropped: &mut Dropped
     }
     // Without a word, adaptive thinking is as much as the model likes.
     let budget = thinking.filter(|_| mode == Some("enabled"))?.budget_tokens?;
-    Some(match budget {
-        0..=1024 => Effort::Low,
-        1025..=8192 => Effort::Medium,
-        8193..=24_576 => Effort::High,
-        _ => Effort::ExtraHigh,
-    })
+    Some(Effort::of_budget(budget))
 }
 
 fn said<'a>(config: Option<&'a OutputConfig<'_>>) -> Option<&'a str> {

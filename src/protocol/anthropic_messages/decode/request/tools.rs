@@ -1,5 +1,7 @@
 //! Tools, and the choice among them.
 
+use std::borrow::Cow;
+
 use serde_json::value::RawValue;
 
 use super::name_unknown;
@@ -104,7 +106,7 @@ fn of<'a>(
                 allowed_domains: domains(tool.allowed_domains),
                 blocked_domains: domains(tool.blocked_domains),
                 uses_max: tool.max_uses,
-                user_location: tool.user_location,
+                user_location: tool.user_location.map(Cow::Borrowed),
             };
             (described, ToolKind::WebSearch(search))
         }

@@ -15,6 +15,7 @@ use crate::protocol::canonical::{Conversation, Format, Target, Unmet};
 use crate::protocol::loss::Refusal;
 use crate::protocol::names::{NameRules, Names};
 use crate::protocol::{json, schema};
+pub(in crate::protocol) use settings::{BUDGET_TOKENS_MIN, budget, word as effort_word};
 use settings::{Plan, sampling, user_id};
 pub(super) use turns::input;
 

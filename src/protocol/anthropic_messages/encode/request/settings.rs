@@ -14,7 +14,7 @@ use crate::protocol::canonical::{Effort, Settings, Target, Unmet};
 const OUTPUT_TOKENS_DEFAULT: u64 = 32_000;
 
 /// Smallest budget for thinking that the API takes.
-const BUDGET_TOKENS_MIN: u64 = 1024;
+pub(in crate::protocol) const BUDGET_TOKENS_MIN: u64 = 1024;
 
 /// Room for the answer beside the thinking, where the client sets no limit.
 const ANSWER_TOKENS: u64 = 8192;
@@ -73,7 +73,7 @@ impl Plan {
 }
 
 /// Returns the budget that an effort means to models which are told one, in tokens.
-const fn budget(effort: Effort) -> u64 {
+pub(in crate::protocol) const fn budget(effort: Effort) -> u64 {
     match effort {
         Effort::None | Effort::Minimal => BUDGET_TOKENS_MIN,
         Effort::Low => 2048,
@@ -84,7 +84,7 @@ const fn budget(effort: Effort) -> u64 {
 }
 
 /// Returns the word for an effort. Source: Anthropic's page "Effort": `xhigh` came with Opus 4.7, `max` with 4.6.
-const fn word(effort: Effort, mode: Thinking) -> &'static str {
+pub(in crate::protocol) const fn word(effort: Effort, mode: Thinking) -> &'static str {
     match (effort, mode) {
         (Effort::None | Effort::Minimal | Effort::Low, _) => "low",
         (Effort::Medium, _) => "medium",

@@ -97,7 +97,7 @@ fn web_search<'a>(search: &'a canonical::WebSearch<'a>) -> Tool<'a> {
         max_uses: search.uses_max,
         allowed_domains: &search.allowed_domains,
         blocked_domains,
-        user_location: search.user_location,
+        user_location: search.user_location.as_deref(),
     }
 }
 

@@ -1,5 +1,9 @@
 //! Requests of agents: tools, calls and results, reasoning, documents, formats.
 
+use std::borrow::Cow;
+
+use serde_json::value::RawValue;
+
 use super::*;
 use crate::protocol::canonical::{
     Call, CallKind, CallResult, Document, DocumentSource, Proof, Reasoning, Tool, ToolChoice, ToolKind, WebSearch,
@@ -200,7 +204,7 @@ fn of_two_tools_of_one_name_the_first_is_kept() {
 fn the_providers_search_is_asked_for_only_where_nothing_else_is() {
     let location = r#"{"type":"approximate","country":"DE"}"#;
     let search = || {
-        let user_location = Some(serde_json::from_str(location).unwrap());
+        let user_location = Some(Cow::Owned(RawValue::from_string(location.to_owned()).unwrap()));
         let search = WebSearch {
             uses_max: Some(8),
             allowed_domains: vec!["x.org".into()],

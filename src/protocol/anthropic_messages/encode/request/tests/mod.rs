@@ -26,8 +26,14 @@ fn text(text: &str) -> Value {
     json!({"type": "text", "text": text})
 }
 
-const TARGET: Target<'static> =
-    Target { model: "claude-x", output_tokens_max: Some(64_000), thinking: None, efforts: &[], accepts_sampling: true };
+const TARGET: Target<'static> = Target {
+    model: "claude-x",
+    output_tokens_max: Some(64_000),
+    thinking: None,
+    efforts: &[],
+    accepts_sampling: true,
+    effort: None,
+};
 
 fn encoded(turns: Vec<Turn<'_>>, settings: Settings<'_>, target: Target<'_>) -> (Value, Vec<Unmet>) {
     let conversation = Conversation { turns, settings, ..Conversation::default() };

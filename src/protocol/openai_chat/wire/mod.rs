@@ -1,0 +1,4 @@
+//! The JSON of Chat Completions.
+
+pub(super) mod answer;
+pub(super) mod request;
