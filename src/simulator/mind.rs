@@ -183,7 +183,11 @@ impl Ask {
             Some(result) => {
                 format!("This is {}, simulated. The tool answered: {:?}. That is all.", self.model, quote(result))
             }
-            None => format!("This is {}, simulated. You said: {:?}. That is all.", self.model, quote(&self.prompt)),
+            None => {
+                let listing =
+                    plausible::listing(&self.prompt).map(|listing| format!("\n\n{listing}")).unwrap_or_default();
+                format!("This is {}, simulated. You said: {:?}. That is all.{listing}", self.model, quote(&self.prompt))
+            }
         };
         match self.words {
             Some(count) => {

@@ -1,7 +1,8 @@
 //! The models behind the gateway's proxies.
 //!
 //! Source of the list: the gateway's `models.yml`, entries with a `proxy_provider`, as of August 2026. The list changes
-//! about monthly; newer names are refused here, as they were by that gateway.
+//! about monthly; newer names are refused here, as they were by that gateway. Source of the limits: what llm-anthropic 0.30
+//! and Vercel's provider 4.0 ask for.
 
 use crate::domain::model::{Provider, Thinking};
 
@@ -33,7 +34,7 @@ const KNOWN: [Known; 23] = [
     claude("claude-opus-4-6", Thinking::Both, 128_000),
     claude("claude-opus-4-5-20251101", Thinking::Manual, 64_000),
     claude("claude-sonnet-5", Thinking::Adaptive, 128_000),
-    claude("claude-sonnet-4-6", Thinking::Both, 64_000),
+    claude("claude-sonnet-4-6", Thinking::Both, 128_000),
     claude("claude-sonnet-4-5-20250929", Thinking::Manual, 64_000),
     claude("claude-haiku-4-5-20251001", Thinking::Manual, 64_000),
     gpt("gpt-5.6-sol", false),

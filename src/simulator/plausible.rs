@@ -40,6 +40,20 @@ pub(crate) fn raw_input(name: &str, prompt: &str) -> String {
     format!("// {mention}\n")
 }
 
+/// Returns the file that a prompt names with its content, where the prompt asks for files in the form of a listing, as
+/// editors do that offer no tools: the name, and the content between fences. Source: aider 0.86, edit format `whole`.
+pub(crate) fn listing(prompt: &str) -> Option<String> {
+    if !prompt.contains("*file listing* format") {
+        return None;
+    }
+    let file = named_file(prompt)?;
+    Some(format!("{file}\n```\n{}```\n", content(&mention(prompt))))
+}
+
+fn content(mention: &str) -> String {
+    format!("Written by a simulated model: {mention}\n")
+}
+
 fn mention(prompt: &str) -> String {
     let line = prompt.split_whitespace().collect::<Vec<_>>().join(" ");
     json::beginning(&line, MENTION_CHARS_MAX).to_owned()
@@ -116,7 +130,7 @@ impl Builder<'_> {
         let text = match property {
             "file_path" | "filePath" | "path" | "filename" => named_file(self.prompt).unwrap_or(FILE).to_owned(),
             "command" | "cmd" => command(self.prompt),
-            "content" => format!("Written by a simulated model: {mention}\n"),
+            "content" => content(&mention),
             "url" | "uri" => "https://example.com/".to_owned(),
             "input" | "patch" | "patchText" => raw_input(self.name, self.prompt),
             _ if json::text(schema, "format") == Some("date") => "2026-01-05".to_owned(),
@@ -197,6 +211,15 @@ mod tests {
             assert_eq!(made(&format!("write the file {foreign}")), own, "{foreign}");
         }
         assert!(raw_input("apply_patch", "patch duopool-y.txt").contains("*** Add File: duopool-y.txt\n"));
+    }
+
+    #[test]
+    fn a_prompt_that_asks_for_a_listing_gets_one() {
+        let asks = "Write duopool-z.txt in the *file listing* format";
+        let wanted = format!("duopool-z.txt\n```\nWritten by a simulated model: {asks}\n```\n");
+        assert_eq!(listing(asks), Some(wanted));
+        assert_eq!(listing("Write duopool-z.txt"), None);
+        assert_eq!(listing("Write /etc/passwd in the *file listing* format"), None);
     }
 
     #[test]

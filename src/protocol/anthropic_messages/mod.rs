@@ -1,6 +1,6 @@
 //! Anthropic Messages, both as what a client speaks and as what an upstream does.
 //!
-//! **As a client's dialect.** Refused: files by id, MCP servers, a forced tool that Anthropic runs, `max_tokens: 0`, blocks
+//! **As a client's dialect.** Refused: files by id, MCP servers, threads, a forced tool that Anthropic runs, `max_tokens: 0`, blocks
 //! nobody knows, messages of nothing but server-side work. Named in `x-duopool-dropped`: server-side tools other than web
 //! search and their blocks, wanted citations, a last turn of the assistant (which others do not continue), what the model
 //! cannot be asked for, and every member that is not known. Left out without a word, as they only tune cost, speed or

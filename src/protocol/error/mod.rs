@@ -20,6 +20,16 @@ const PROMPT_IS_TOO_LONG: &str = "prompt is too long";
 /// All the words in which Anthropic says so, in lower case; clients look for either. Source: bodies seen.
 const OVERFLOW_WORDS_OF_MESSAGES: [&str; 2] = [PROMPT_IS_TOO_LONG, "exceed context limit"];
 
+/// The member with which a client of Messages asks Anthropic to keep the conversation.
+pub const THREAD: &str = "thread";
+
+/// The code by which the tool loops of Anthropic's SDKs know that they must send the whole conversation themselves. Source:
+/// `ThreadUnsupportedRequestError` of the anthropic SDKs (Python 2.12, Node 1.12), which ask for a thread by default.
+const THREAD_UNSUPPORTED: &str = "thread_unsupported_request";
+
+/// What the codes begin with on which helpers of Anthropic's SDKs act. Source: the same.
+const CODES_OF_HELPERS: [&str; 2] = ["thread_", "compaction_"];
+
 /// The kinds of error that the dialects have words for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ErrorClass {
@@ -108,7 +118,7 @@ pub struct Report<'a> {
     pub class: ErrorClass,
     /// One sentence for a person; must hold no secret and no gateway address.
     pub message: &'a str,
-    /// The member at fault. Messages has no place for it.
+    /// The member at fault. Messages has no place for it, but tells a refused [`THREAD`] by a code.
     pub param: Option<&'a str>,
     /// A code in place of the usual one of the class, such as [`CONTEXT_LENGTH_EXCEEDED`].
     pub code: Option<&'a str>,
@@ -119,6 +129,12 @@ pub struct Report<'a> {
 impl Report<'_> {
     fn code(&self) -> Option<&str> {
         self.code.or(self.class.openai_code())
+    }
+
+    /// Returns `error.details.error_code` of a Messages error.
+    fn messages_code(&self) -> Option<&str> {
+        let code = self.code.or((self.param == Some(THREAD)).then_some(THREAD_UNSUPPORTED))?;
+        CODES_OF_HELPERS.iter().any(|start| code.starts_with(start)).then_some(code)
     }
 
     /// Returns the message so that clients of Messages understand an overflow that another API reported.
@@ -181,22 +197,30 @@ pub fn event(dialect: Dialect, report: &Report<'_>, sequence_number: u64) -> Vec
 struct MessagesBody<'a> {
     #[serde(rename = "type")]
     kind: &'static str,
-    error: TypeAndMessage<'a>,
+    error: MessagesError<'a>,
     request_id: &'a str,
 }
 
 impl<'a> MessagesBody<'a> {
-    const fn of(report: &Report<'a>, message: &'a str) -> Self {
-        let error = TypeAndMessage { kind: report.class.messages_type(), message };
+    fn of(report: &'a Report<'_>, message: &'a str) -> Self {
+        let details = report.messages_code().map(|error_code| Details { error_code });
+        let error = MessagesError { kind: report.class.messages_type(), message, details };
         Self { kind: "error", error, request_id: report.request_id }
     }
 }
 
 #[derive(Serialize)]
-struct TypeAndMessage<'a> {
+struct MessagesError<'a> {
     #[serde(rename = "type")]
     kind: &'static str,
     message: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    details: Option<Details<'a>>,
+}
+
+#[derive(Serialize)]
+struct Details<'a> {
+    error_code: &'a str,
 }
 
 #[derive(Serialize)]
@@ -317,6 +341,19 @@ mod tests {
         event: response.failed
         data: {"type":"response.failed","sequence_number":8,"response":{"id":"resp_req_1","object":"response","status":"failed","error":{"code":"server_error","message":"it \"broke\""},"output":[]}}
         "#);
+    }
+
+    #[test]
+    fn what_helpers_of_sdks_act_on_is_told_by_its_code() {
+        let coded = |code, param| {
+            let report = Report { code, param, ..report(ErrorClass::InvalidRequest) };
+            let body: serde_json::Value = serde_json::from_slice(&body(Dialect::Messages, &report)).unwrap();
+            body["error"]["details"]["error_code"].as_str().map(str::to_owned)
+        };
+        assert_eq!(coded(None, Some(THREAD)).as_deref(), Some(THREAD_UNSUPPORTED));
+        assert_eq!(coded(Some("thread_not_found"), None).as_deref(), Some("thread_not_found"));
+        assert_eq!(coded(Some("invalid_value"), Some("a.b")), None);
+        assert_eq!(coded(None, None), None);
     }
 
     #[test]

@@ -36,7 +36,7 @@ pub struct UpstreamMessage {
     pub kind: String,
     /// Text for a person, at most 4 KiB.
     pub message: String,
-    /// `error.code`, where there is one.
+    /// `error.code`, or Anthropic's `error.details.error_code`, where there is one.
     pub code: Option<String>,
     /// The member at fault, where it is named.
     pub param: Option<String>,
@@ -103,6 +103,19 @@ struct Error<'a> {
     code: Option<Code<'a>>,
     #[serde(borrow, default)]
     param: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    details: Option<Details<'a>>,
+}
+
+/// What Anthropic adds for programs; others may put anything there.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Details<'a> {
+    Coded {
+        #[serde(borrow)]
+        error_code: Cow<'a, str>,
+    },
+    Other(IgnoredAny),
 }
 
 /// A code is a word, but some upstreams put a number there.
@@ -131,10 +144,14 @@ pub fn read(body: &[u8]) -> Option<UpstreamMessage> {
         Code::Word(word) => Some(word.into_owned()),
         Code::Other(_) => None,
     };
+    let coded = |details| match details {
+        Details::Coded { error_code } => Some(error_code.into_owned()),
+        Details::Other(_) => None,
+    };
     Some(UpstreamMessage {
         kind: error.kind.unwrap_or_default().into_owned(),
         message: bounded(error.message),
-        code: error.code.and_then(word),
+        code: error.code.and_then(word).or_else(|| error.details.and_then(coded)),
         param: error.param.map(Cow::into_owned),
     })
 }
@@ -173,6 +190,11 @@ mod tests {
                 message("invalid_request_error", "No", Some("model_not_found"), Some("model")),
             ),
             (r#"{"error":{"message":"No","code":502}}"#, message("", "No", None, None)),
+            (r#"{"error":{"message":"No","details":["x"]}}"#, message("", "No", None, None)),
+            (
+                r#"{"type":"error","error":{"type":"not_found_error","message":"No","details":{"error_code":"thread_not_found"}}}"#,
+                message("not_found_error", "No", Some("thread_not_found"), None),
+            ),
             (
                 r#"{"type":"error","code":"rate_limit_exceeded","message":"Slow","param":null,"sequence_number":3}"#,
                 message("", "Slow", Some("rate_limit_exceeded"), None),

@@ -14,7 +14,7 @@ pub(super) enum Endpoint {
     CountTokens,
 }
 
-const MEMBERS: [&str; 14] = [
+const MEMBERS: [&str; 15] = [
     "model",
     "messages",
     "system",
@@ -28,6 +28,7 @@ const MEMBERS: [&str; 14] = [
     "mcp_servers",
     "container",
     "speed",
+    "thread",
     "betas",
 ];
 /// Members that only make sense where something is generated.
@@ -45,10 +46,11 @@ const GENERATING_MEMBERS: [&str; 11] = [
     "user_profile_id",
 ];
 /// Members that are unknown unless a beta is asked for whose name begins like this.
-const BETA_MEMBERS: [(&str, &str); 3] = [
+const BETA_MEMBERS: [(&str, &str); 4] = [
     ("context_management", "context-management-"),
     ("mcp_servers", "mcp-client-"),
     ("output_format", "structured-outputs-"),
+    ("thread", "message-threads-"),
 ];
 const CACHE_MARKS_MAX: usize = 4;
 /// Bytes of `metadata.user_id`.

@@ -49,15 +49,21 @@ pub(crate) fn text_delta_event(text: &str) -> Bytes {
 }
 
 fn checked(headers: &HeaderMap, body: &Value, known: &Known, endpoint: check::Endpoint) -> Result<(), Answer> {
-    let refuse = |message: &str| {
-        let error = json!({ "type": "invalid_request_error", "message": message });
-        Answer::json(400, &json!({ "type": "error", "error": error, "request_id": REQUEST_ID }))
-    };
+    let refused =
+        |error: Value| Answer::json(400, &json!({ "type": "error", "error": error, "request_id": REQUEST_ID }));
+    let refuse = |message: &str| refused(json!({ "type": "invalid_request_error", "message": message }));
     if headers.get("anthropic-version").is_none() {
         return Err(refuse("anthropic-version: header is required"));
     }
     let betas: Vec<&str> = headers.get_all("anthropic-beta").filter_map(|value| value.to_str().ok()).collect();
-    check::request(body, known, &betas.join(","), endpoint).map_err(|message| refuse(&message))
+    check::request(body, known, &betas.join(","), endpoint).map_err(|message| refuse(&message))?;
+    if json::has(body, "thread") {
+        // Nothing is kept from one request to the next.
+        let details = json!({ "error_code": "thread_unsupported_request", "unsupported": [] });
+        let message = "thread: this organization does not support threads";
+        return Err(refused(json!({ "type": "invalid_request_error", "message": message, "details": details })));
+    }
+    Ok(())
 }
 
 fn chars(body: &Value) -> usize {

@@ -60,7 +60,7 @@ impl Message {
             "stop_reason": self.stop_reason,
             "stop_sequence": self.stop_sequence,
             "stop_details": null,
-            "usage": self.usage(self.output_tokens),
+            "usage": self.usage_at_end(),
         })
     }
 
@@ -88,11 +88,21 @@ impl Message {
             "cache_creation_input_tokens": self.cache_write_tokens,
             "cache_read_input_tokens": self.cache_read_tokens,
             "output_tokens": self.output_tokens,
-            "output_tokens_details": { "thinking_tokens": self.thinking_tokens },
+            "output_tokens_details": self.output_details(),
         });
         events.push(event(&json!({ "type": "message_delta", "delta": delta, "usage": usage })));
         events.push(event(&json!({ "type": "message_stop" })));
         events
+    }
+
+    fn usage_at_end(&self) -> Value {
+        let mut usage = self.usage(self.output_tokens);
+        usage["output_tokens_details"] = self.output_details();
+        usage
+    }
+
+    fn output_details(&self) -> Value {
+        json!({ "thinking_tokens": self.thinking_tokens })
     }
 
     fn usage(&self, output_tokens: u64) -> Value {

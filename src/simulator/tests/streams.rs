@@ -48,7 +48,9 @@ fn assembled_message(got: &Got) -> Value {
     }
     message["stop_reason"] = end["delta"]["stop_reason"].clone();
     message["stop_sequence"] = end["delta"]["stop_sequence"].clone();
-    message["usage"]["output_tokens"] = end["usage"]["output_tokens"].clone();
+    for member in ["output_tokens", "output_tokens_details"] {
+        message["usage"][member] = end["usage"][member].clone();
+    }
     message
 }
 

@@ -1,4 +1,4 @@
-"""A strict reading of the event streams that clients get: what the vendors' own streams keep to, as rules.
+"""A strict reading of the streams that clients get: what the vendors' own streams keep to, as rules.
 
 It reads bytes and shares nothing with duopool nor with its tests in Rust. A stream that breaks a rule is a `Broken`;
 one that keeps to them is returned as its events and how it ended: `properly`, `by error` or `cut short`.
@@ -70,6 +70,27 @@ def messages(stream):
 def responses(stream):
     """Reads a stream of Responses."""
     return read(stream, Responses())
+
+
+def chat(stream, usage=False):
+    """Reads a stream of Chat Completions whose client asked for its usage, or did not."""
+    text = stream.decode()
+    need(text == "" or text.endswith("\n\n"), f"no empty line after the last chunk: {text[-200:]!r}")
+    found, reader = [], Chat(usage)
+    for block in text.split("\n\n")[:-1]:
+        if block.startswith(":") and "\n" not in block:
+            continue
+        need(block.startswith("data: ") and "\n" not in block, f"not a chunk of one line: {block!r}")
+        need(reader.ended == "cut short", f"a chunk after the end: {block!r}")
+        try:
+            if block == "data: [DONE]":
+                reader.done()
+            else:
+                found.append(json.loads(block.removeprefix("data: ")))
+                reader.take(found[-1])
+        except Broken as problem:
+            raise Broken(f"chunk {len(found)}: {problem}\n{block}") from None
+    return found, reader.ended
 
 
 class Messages:
@@ -356,4 +377,93 @@ class Responses:
         usage = response["usage"]
         need(usage["total_tokens"] == usage["input_tokens"] + usage["output_tokens"], "the total is not the sum")
         need(is_count(usage["output_tokens_details"]["reasoning_tokens"]), "no tokens of reasoning")
+        self.ended = "properly"
+
+
+class Chat:
+    FRAME = ["id", "object", "created", "model"]
+    REASONS = ("stop", "length", "tool_calls", "content_filter", "function_call")
+
+    def __init__(self, usage):
+        self.ended, self.wants_usage, self.first = "cut short", usage, None
+        # Name and arguments of each call, and whether the client asked in the older form, which has one call.
+        self.calls, self.older, self.reason, self.has_usage = [], False, None, False
+
+    def take(self, chunk):
+        if "error" in chunk:
+            only(chunk, ["error"], ["request_id"])
+            only(chunk["error"], ["message", "type", "param", "code"])
+            need(chunk["error"]["message"], "an error without its words")
+            self.ended = "by error"
+            return
+        may = ["service_tier", "system_fingerprint", "obfuscation"]
+        only(chunk, [*self.FRAME, "choices", *(["usage"] if self.wants_usage else [])], may)
+        frame = [chunk[key] for key in self.FRAME]
+        is_first, self.first = self.first is None, self.first or frame
+        need(frame == self.first, "another id, time or model than before")
+        need(chunk["object"] == "chat.completion.chunk" and chunk["id"].startswith("chatcmpl-"), "no chunk")
+        need(not self.has_usage, "a chunk after the usage")
+        if chunk["choices"] == []:
+            need(self.wants_usage and self.reason, "a chunk without a choice that is no usage")
+            usage, self.has_usage = chunk["usage"], True
+            total = usage["prompt_tokens"] + usage["completion_tokens"]
+            need(is_count(total) and usage["total_tokens"] == total, "the total is not the sum")
+            need(is_count(usage["completion_tokens_details"]["reasoning_tokens"]), "no tokens of reasoning")
+            need(is_count(usage["prompt_tokens_details"]["cached_tokens"]), "no tokens of the cache")
+            return
+        need(chunk.get("usage") is None, "usage beside a choice")
+        [choice] = chunk["choices"]
+        only(choice, ["index", "delta", "finish_reason"], ["logprobs"])
+        need(choice["index"] == 0 and self.reason is None, "another choice, or one that goes on after its end")
+        self.delta(choice["delta"], is_first)
+        if choice["finish_reason"] is not None:
+            need(not is_first and choice["delta"] == {}, "an end with content")
+            self.over(choice["finish_reason"])
+
+    def delta(self, delta, is_first):
+        only(delta, ["role"] if is_first else [], ["content", "refusal", "reasoning_content", "tool_calls", "function_call"])
+        need(not is_first or delta["role"] == "assistant", "not begun by the assistant")
+        for member in ("content", "refusal", "reasoning_content"):
+            said = delta.get(member, "")
+            need(isinstance(said, str) or (said is None and is_first), f"`{member}` is no text")
+            need(not (said and self.calls), f"`{member}` after a call")
+        for call in delta.get("tool_calls", []):
+            self.call(call)
+        if "function_call" in delta:
+            self.older = True
+            self.fragment(delta["function_call"], begins=not self.calls)
+
+    def call(self, call):
+        need(not self.older, "both forms of calls")
+        if call["index"] == len(self.calls):
+            kind = call.get("type")
+            need(kind in ("function", "custom"), "a call of no known kind")
+            only(call, ["index", "id", "type", kind])
+            need(call["id"], "a call without an id")
+            self.fragment(call[kind], begins=True)
+            return
+        need(call["index"] == len(self.calls) - 1, f"no fragment of call {len(self.calls) - 1}")
+        kind = "custom" if "custom" in call else "function"
+        only(call, ["index", kind])
+        self.fragment(call[kind], begins=False)
+
+    def fragment(self, fragment, begins):
+        payload = "input" if "input" in fragment else "arguments"
+        only(fragment, ["name", payload] if begins else [payload])
+        if begins:
+            need(fragment["name"], "a call without a name")
+            self.calls.append([payload, ""])
+        self.calls[-1][1] += fragment[payload]
+
+    def over(self, reason):
+        need(reason in self.REASONS, "an unknown finish reason")
+        self.reason, called = reason, "function_call" if self.older else "tool_calls"
+        need(reason != "stop" or not self.calls, "`stop` with a call")
+        need(reason not in ("tool_calls", "function_call") or (self.calls and reason == called), f"{reason} without one")
+        whole = all(is_object(said) for payload, said in self.calls if payload == "arguments")
+        need(whole or reason in ("length", "content_filter"), "arguments are no object")
+
+    def done(self):
+        need(self.reason, "`[DONE]` without a finish reason")
+        need(self.has_usage == self.wants_usage, "the usage that was asked for is missing")
         self.ended = "properly"

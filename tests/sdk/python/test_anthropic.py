@@ -2,6 +2,7 @@
 
 import grammar
 import pytest
+from anthropic import beta_tool
 from conftest import CLAUDE, GPT, PNG, UPSTREAM, raw
 from pydantic import BaseModel
 
@@ -134,6 +135,39 @@ def test_an_image_reaches_the_gateway(claude, model, shared):
     [image, text] = sent["input"][0]["content"]
     assert (image["type"], image["image_url"]) == ("input_image", f"data:image/png;base64,{PNG}")
     assert (text["type"], text["text"]) == ("input_text", "What is this?")
+
+
+def test_an_image_in_the_result_of_a_tool_reaches_the_gateway(claude, model, shared):
+    options = {"model": model, "max_tokens": 500, "tools": [WEATHER]}
+    first = claude.messages.create(messages=WEATHER_ASKED, **options)
+    image = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": PNG}}
+    result = {"type": "tool_result", "tool_use_id": first.content[-1].id, "content": [image]}
+    turns = [*WEATHER_ASKED, {"role": "assistant", "content": first.content}, {"role": "user", "content": [result]}]
+    claude.messages.create(messages=turns, **options)
+    sent = shared.asked()
+    if model == CLAUDE:
+        assert sent["messages"][-1]["content"] == [result]
+        return
+    [image] = sent["input"][-1]["output"]
+    assert (image["type"], image["image_url"]) == ("input_image", f"data:image/png;base64,{PNG}")
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+def test_the_sdks_own_loop_runs_the_tool_and_ends(claude, model, shared, streamed):
+    """It has Anthropic keep the conversation, and sends all of it where it is told that nobody does."""
+    seen = []
+
+    @beta_tool
+    def weather(city: str) -> str:
+        """Tells the weather"""
+        seen.append(city)
+        return "22 degrees"
+
+    options = {"model": model, "max_tokens": 500, "messages": WEATHER_ASKED, "tools": [weather], "stream": streamed}
+    final = claude.beta.messages.tool_runner(max_iterations=3, **options).until_done()
+    assert len(seen) == 1 and "Paris" in seen[0]
+    assert "The tool answered" in final.content[-1].text and "22 degrees" in final.content[-1].text
+    assert "thread" not in shared.asked()
 
 
 def test_a_structured_answer_has_its_form(claude, model):

@@ -6,7 +6,7 @@ import anthropic
 import grammar
 import openai
 import pytest
-from conftest import CLAUDE, GPT, raw
+from conftest import CLAUDE, GPT, GPT_OF_RESPONSES, raw
 
 HELLO = [{"role": "user", "content": "Say hello"}]
 
@@ -30,6 +30,10 @@ def chat_on_claude(stack, **options):
     return chat(stack, **({"model": CLAUDE} | options))
 
 
+def chat_by_responses(stack, **options):
+    return chat(stack, **({"model": GPT_OF_RESPONSES} | options))
+
+
 def messages_on_gpt(stack, **options):
     return messages(stack, **({"model": GPT} | options))
 
@@ -46,6 +50,7 @@ WAYS = [
     pytest.param(responses_on_claude, openai, "messages", id="responses-on-claude"),
     pytest.param(chat, openai, "chat_completions", id="chat"),
     pytest.param(chat_on_claude, openai, "messages", id="chat-on-claude"),
+    pytest.param(chat_by_responses, openai, "responses", id="chat-by-responses"),
 ]
 ways = pytest.mark.parametrize("ask, sdk, call", WAYS)
 
@@ -79,7 +84,7 @@ def test_a_malformed_request_is_a_bad_request_with_the_providers_words(shared):
     with pytest.raises(openai.BadRequestError) as raised:
         responses(shared, extra_body={"input": [{"role": "user", "content": [{"type": "nonsense"}]}]})
     assert "nonsense" in raised.value.message
-    for ask in (chat, chat_on_claude):
+    for ask in (chat, chat_on_claude, chat_by_responses):
         with pytest.raises(openai.BadRequestError):
             ask(shared, messages=[{"role": "nobody", "content": "x"}])
 
@@ -163,7 +168,11 @@ def test_an_error_event_of_the_provider_raises(own, ask, sdk, call):
 
 
 def opened(stack, ask):
-    """Opens a stream as bytes, of Messages or Responses."""
+    """Opens a stream as bytes."""
+    if ask in (chat_on_claude, chat_by_responses):
+        model = CLAUDE if ask == chat_on_claude else GPT_OF_RESPONSES
+        create = stack.openai().chat.completions.with_streaming_response.create
+        return raw(create(model=model, messages=HELLO, stream=True))
     model = CLAUDE if ask in (messages, responses_on_claude) else GPT
     if ask in (messages, messages_on_gpt):
         create, options = stack.anthropic().messages.with_streaming_response.create, {"max_tokens": 200}
@@ -171,13 +180,17 @@ def opened(stack, ask):
     return raw(stack.openai().responses.with_streaming_response.create(model=model, input="x", store=False, stream=True))
 
 
-CROSSED = [(way.values[0], way.values[2]) for way in WAYS if way.values[0] in (messages_on_gpt, responses_on_claude)]
+CROSSED = [
+    (messages_on_gpt, "responses", grammar.messages),
+    (responses_on_claude, "messages", grammar.responses),
+    (chat_on_claude, "messages", grammar.chat),
+    (chat_by_responses, "responses", grammar.chat),
+]
 
 
-@pytest.mark.parametrize("ask, call", CROSSED)
+@pytest.mark.parametrize("ask, call, check", CROSSED)
 @pytest.mark.parametrize("kind", ["cut", "error_event"])
-def test_a_translated_stream_that_fails_keeps_to_the_grammar_until_its_error(own, ask, call, kind):
-    check = grammar.messages if call == "responses" else grammar.responses
+def test_a_translated_stream_that_fails_keeps_to_the_grammar_until_its_error(own, ask, call, check, kind):
     for after in (4, 6, 9, 12):
         own.rule(call, {"kind": kind, "after": after}, times=1)
         events, ended = check(opened(own, ask))

@@ -75,3 +75,34 @@ def test_a_stream_without_its_end_did_not_end_properly(shared):
     assert grammar.messages(written(events[:-1], numbered=False)[:-1] + b"\n")[1] == "cut short"
     with pytest.raises(grammar.Broken):
         grammar.messages(written(events, numbered=False)[:-1])
+
+
+@pytest.mark.parametrize("usage", [False, True])
+def test_no_chunk_is_missing_doubled_or_out_of_its_place_unnoticed(shared, usage):
+    more = {"stream_options": {"include_usage": True}} if usage else {}
+    tools = [{"type": "function", "function": {"name": "weather", "parameters": CITY}}]
+    create = shared.openai().chat.completions.with_streaming_response.create
+    whole = raw(create(model=GPT, messages=ASKED, tools=tools, stream=True, **more))
+    assert grammar.chat(whole, usage)[1] == "properly"
+    blocks = whole.decode().split("\n\n")[:-1]
+
+    def unnoticed(changed):
+        try:
+            return grammar.chat("".join(f"{block}\n\n" for block in changed).encode(), usage)[1] == "properly"
+        except grammar.Broken:
+            return False
+
+    def is_spare(block):
+        """What is not there cannot be told from what was never said."""
+        return '"delta":{"content":"' in block or '"function":{"arguments":' in block
+
+    for at, block in enumerate(blocks):
+        before, after = blocks[:at], blocks[at + 1 :]
+        if is_spare(block):
+            continue
+        assert not unnoticed([*before, *after]), f"without {block}"
+        assert not unnoticed([*before, block, block, *after]), f"twice {block}"
+        if after:
+            assert not unnoticed([*before, after[0], block, *after[1:]]), f"late: {block}"
+    with pytest.raises(grammar.Broken):
+        grammar.chat(whole, not usage)

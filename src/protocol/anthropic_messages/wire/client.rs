@@ -23,6 +23,7 @@ members! {
         "output_format" => output_format: OutputFormat<'a>,
         "metadata" => metadata: Metadata<'a>,
         "mcp_servers" => mcp_servers: Vec<IgnoredAny>,
+        "thread" => thread: IgnoredAny,
     }
 }
 

@@ -6,6 +6,7 @@ mod tools;
 
 use crate::protocol::anthropic_messages::wire::client::{Message, Request};
 use crate::protocol::canonical::{Block, Conversation, Role, Turn};
+use crate::protocol::error;
 use crate::protocol::json::{self, Str, TextOr};
 use crate::protocol::loss::{Dropped, Refusal};
 use content::{blocks, text_blocks};
@@ -50,6 +51,10 @@ pub fn read_request(body: &[u8]) -> Result<Decoded<'_>, Refusal> {
     if request.mcp_servers.as_ref().is_some_and(|servers| !servers.is_empty()) {
         let message = "MCP servers are run by Anthropic and cannot be reached by a GPT model; leave out `mcp_servers`";
         return Err(Refusal::of("mcp_servers", message));
+    }
+    if request.thread.is_some() {
+        let message = "Anthropic keeps no thread of a conversation with a GPT model; leave out `thread`, and send the whole of it";
+        return Err(Refusal::of(error::THREAD, message));
     }
     let mut dropped = Dropped::default();
     name_unknown(&request.unknown, &SILENT, "", &mut dropped);

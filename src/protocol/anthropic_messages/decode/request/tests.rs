@@ -169,6 +169,15 @@ fn what_lives_in_another_account_is_refused() {
 }
 
 #[test]
+fn a_thread_is_refused_since_the_rest_of_the_conversation_would_be_missing() {
+    let thread = json!({"type": "continue", "previous_message_id": "msg_1"});
+    let body = json!({"max_tokens": 9, "messages": [{"role": "user", "content": "x"}], "thread": thread});
+    assert_eq!(refused(&body).param.as_deref(), Some("thread"));
+    let body = json!({"max_tokens": 9, "messages": [{"role": "user", "content": "x"}], "thread": null});
+    assert!(read_request(body.to_string().as_bytes()).is_ok());
+}
+
+#[test]
 fn work_of_anthropics_own_tools_is_named_and_refused_where_nothing_else_is_left() {
     let server = json!([{"type": "server_tool_use", "id": "s", "name": "web_search", "input": {}},
         {"type": "web_search_tool_result", "tool_use_id": "s", "content": []}]);
