@@ -114,14 +114,14 @@ impl Office {
     /// Makes an account of a pair whose access token is alive.
     async fn admit_unchanged(&self, foreign: &ForeignPair) -> Result<AccountId, ImportError> {
         let ForeignPair { instance, pair, .. } = foreign;
-        let session = Session { upstream: &self.upstream, instance, token: &pair.access_token };
+        let session = Session { upstream: self.upstreams.of(instance), instance, token: &pair.access_token };
         let identity = identity::of_oauth(session, &pair.scopes).await.map_err(ImportError::of)?;
         let id = AccountId::of(instance, identity.user_id);
         if matches!(self.registry.send(Find(id.clone())).await, Ok(Some(_))) {
             return Err(LoginError::Known(id).into());
         }
-        let configured = self.settings.gateway.as_ref().filter(|(of, _)| of == instance);
-        let fixed = foreign.given.gateway_url.clone().or_else(|| configured.map(|(_, gateway)| gateway.clone()));
+        let configured = || self.settings.gateways.get(instance).cloned();
+        let fixed = foreign.given.gateway_url.clone().or_else(configured);
         let choice = GatewayChoice { fixed, reported: None };
         // Whether the user has Duo access decides nothing: the account then says what stands in its way.
         let mint = minting::grant(session, &choice, &crate::account::login::probe_model(&self.catalogue)).await;
