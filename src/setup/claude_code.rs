@@ -81,11 +81,17 @@ pub(super) fn notes(pool: &Pool) -> Vec<String> {
 }
 
 pub(super) fn probes(pool: &Pool) -> Vec<Probe> {
-    let mut models: Vec<&str> = pool.main().into_iter().collect();
+    let newest = |family: &str| pool.newest(family).map(|model| model.name.as_str());
     // Titles and other side tasks go to the small one: a session is broken without it, too.
-    models.extend(
-        pool.newest("claude-haiku").map(|model| model.name.as_str()).filter(|small| pool.main() != Some(small)),
-    );
+    let usual = ["claude-opus", "claude-sonnet", "claude-haiku"].map(newest);
+    let mut models: Vec<&str> = match &pool.wanted {
+        Some(wanted) => [Some(wanted.as_str()), usual[2]].into_iter().flatten().collect(),
+        None => usual.into_iter().flatten().collect(),
+    };
+    models.dedup();
+    if models.is_empty() {
+        models.extend(pool.main());
+    }
     models.iter().map(|model| probe::messages(model, true, Credential::Bearer)).collect()
 }
 

@@ -21,7 +21,8 @@ pub(super) fn snippets(pool: &Pool) -> Vec<Snippet> {
         format!("Override OpenAI Base URL: {}", pool.v1()),
         format!("Add Custom Model: {model} (and others that `duopool models` lists)"),
     ];
-    let text: String = steps.iter().enumerate().map(|(at, step)| format!("{}. {step}\n", at + 1)).collect();
+    let steps: Vec<String> = steps.iter().enumerate().map(|(at, step)| format!("{}. {step}", at + 1)).collect();
+    let text = steps.join("\n") + "\n";
     vec![Snippet { title: "Steps".to_owned(), text }]
 }
 

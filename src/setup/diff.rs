@@ -23,7 +23,7 @@ pub(crate) fn diff(name: &str, before: &str, after: &str, ours: &str) -> String 
         .context_radius(3)
         .header(&format!("{name} (before)"), &format!("{name} (after)"))
         .to_string();
-    text.lines().map(|line| format!("{}\n", masked(line, ours))).collect()
+    text.lines().flat_map(|line| [masked(line, ours), "\n".to_owned()]).collect()
 }
 
 /// Strikes out what may be a secret in a line of settings.
@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     fn a_diff_shows_what_changes_and_no_more() {
-        let before: String = (0..20).map(|line| format!("line{line} = 1\n")).collect();
+        let before = (0..20).map(|line| format!("line{line} = 1")).collect::<Vec<_>>().join("\n");
         let after = before.replace("line10 = 1", "line10 = 2");
         let shown = diff("f", &before, &after, "");
         assert!(shown.starts_with("--- f (before)\n+++ f (after)\n@@"), "{shown}");

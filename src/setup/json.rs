@@ -27,23 +27,23 @@ fn options() -> ParseOptions {
     }
 }
 
-fn invalid(problem: impl ToString) -> MergeError {
+fn invalid(problem: &impl ToString) -> MergeError {
     MergeError::Invalid { format: "JSON", problem: problem.to_string() }
 }
 
 impl Document {
     /// Reads a file's text; one without a value counts as an empty object.
     pub(super) fn parse(text: &str) -> Result<Self, MergeError> {
-        let root = CstRootNode::parse(text, &options()).map_err(invalid)?;
+        let root = CstRootNode::parse(text, &options()).map_err(|error| invalid(&error))?;
         let before = match root.value() {
             None => Value::Object(Map::new()),
-            Some(value) => value.to_serde_value().ok_or_else(|| invalid("a value cannot be read"))?,
+            Some(value) => value.to_serde_value().ok_or_else(|| invalid(&"a value cannot be read"))?,
         };
         if !before.is_object() {
-            return Err(invalid("an object is wanted"));
+            return Err(invalid(&"an object is wanted"));
         }
         if let Some(name) = root.object_value().and_then(|object| repeated(&object)) {
-            return Err(invalid(format!("`{name}` is there twice")));
+            return Err(invalid(&format!("`{name}` is there twice")));
         }
         Ok(Self { root, before })
     }

@@ -75,14 +75,12 @@ fn items_of(mut lines: Vec<String>, member: &str, items: &str) -> Result<String,
     let Yaml::Hash(mut wanted) = said(&joined(&lines))? else { return Err(MergeError::Unsafe) };
     let key = Yaml::String(member.to_owned());
     let there = wanted.remove(&key).unwrap_or(Yaml::Null);
-    let at = match lines.iter().position(|line| is_head(line, member)) {
-        Some(at) => at,
-        None => {
-            let at = end_of(&mut lines);
-            lines.insert(at, format!("{member}:"));
-            at
-        }
-    };
+    let head = lines.iter().position(|line| is_head(line, member));
+    let at = head.unwrap_or_else(|| {
+        let at = end_of(&mut lines);
+        lines.insert(at, format!("{member}:"));
+        at
+    });
     // An empty sequence is written on the line itself, and would be a second value beside the items below it.
     if there == Yaml::Array(Vec::new()) {
         lines[at] = format!("{member}:");

@@ -155,7 +155,7 @@ mod tests {
         })
     }
 
-    fn with(change: Value) -> Result<Foreign, Unusable> {
+    fn with(change: &Value) -> Result<Foreign, Unusable> {
         let mut file = oauth();
         for (name, value) in change.as_object().expect("an object") {
             file[name] = value.clone();
@@ -195,10 +195,10 @@ mod tests {
             (json!({ "scope": "read_user" }), "neither the scope"),
             (json!({ "access_token": "" }), "holds no token"),
         ] {
-            let unusable = with(change.clone()).expect_err("unusable");
+            let unusable = with(&change).expect_err("unusable");
             assert!(unusable.why.contains(why), "{change}: {unusable:?}");
         }
         assert_eq!(parse(b"glpat-secret").expect_err("unusable").why, "it is no JSON");
-        assert!(!format!("{:?}", with(json!({}))).contains("refresh"), "a token is shown");
+        assert!(!format!("{:?}", with(&json!({}))).contains("refresh"), "a token is shown");
     }
 }

@@ -75,7 +75,7 @@ impl Asker {
         loop {
             match timeout(question.patience, reply.body.next()).await {
                 Ok(Some(Ok(piece))) if answer.body.len() + piece.len() <= ANSWER_BYTES_MAX => {
-                    answer.body.extend_from_slice(&piece)
+                    answer.body.extend_from_slice(&piece);
                 }
                 Ok(Some(Ok(_))) => answer.broken = Some("it is longer than any answer to such a question".to_owned()),
                 Ok(Some(Err(error))) => answer.broken = Some(error.to_string()),

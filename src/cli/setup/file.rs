@@ -1,8 +1,8 @@
 //! A client's settings file: read with bounds, backed up, and replaced whole or not at all.
 
-use std::fs::{self, File, Metadata, OpenOptions, Permissions};
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
@@ -13,6 +13,7 @@ use crate::domain::time::{Clock as _, SystemClock};
 const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 /// Such files hold keys.
 const PRIVATE: u32 = 0o600;
+const PRIVATE_FOLDER: u32 = 0o700;
 /// As many backups may be made within a second.
 const BACKUPS_MAX: u32 = 100;
 
@@ -64,7 +65,11 @@ impl SettingsFile {
         let folder = self.path.parent().unwrap_or(Path::new("/"));
         let backup = match &self.there {
             None => {
-                fs::create_dir_all(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
+                DirBuilder::new()
+                    .recursive(true)
+                    .mode(PRIVATE_FOLDER)
+                    .create(folder)
+                    .with_context(|| format!("cannot make the folder {}", folder.display()))?;
                 None
             }
             Some(_) => Some(self.back_up().with_context(|| format!("cannot make a backup of {shown}"))?),
@@ -101,7 +106,7 @@ impl SettingsFile {
     }
 
     fn back_up(&self) -> anyhow::Result<PathBuf> {
-        let time: String = SystemClock.now().to_string().chars().filter(|char| char.is_ascii_alphanumeric()).collect();
+        let time: String = SystemClock.now().to_string().chars().filter(char::is_ascii_alphanumeric).collect();
         let name = self.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         for number in 0..BACKUPS_MAX {
             let more = if number == 0 { String::new() } else { format!("-{number}") };
@@ -163,7 +168,13 @@ mod tests {
         assert_eq!(fs::read_to_string(&backups[0]).expect("a backup"), "old");
         let modes = modes(folder.path());
         assert_eq!((modes.len(), &modes[0]), (4, &("settings.json".to_owned(), 0o644)));
-        assert!(modes[1..].iter().all(|(name, mode)| name.ends_with(".bak") && *mode == 0o600), "{modes:?}");
+        assert!(
+            modes[1..]
+                .iter()
+                .all(|(name, mode)| Path::new(name).extension().is_some_and(|extension| extension == "bak")
+                    && *mode == 0o600),
+            "{modes:?}"
+        );
     }
 
     #[test]

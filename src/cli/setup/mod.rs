@@ -86,7 +86,7 @@ impl Setup {
         if self.json.json {
             output::print_json(&told)?;
         } else {
-            self.print(&told, findings.as_deref().unwrap_or_default())?;
+            print(&told, findings.as_deref().unwrap_or_default())?;
         }
         let failed = findings.iter().flatten().filter(|finding| !finding.ok).count();
         if failed > 0 {
@@ -109,6 +109,11 @@ impl Setup {
         self.file.clone().or_else(usual)
     }
 
+    /// Returns the variables that the client needs beside its file.
+    fn environment(&self, found: &Found) -> serde_json::Map<String, Value> {
+        self.client.environment(&found.pool).into_iter().map(|(name, value)| (name, json!(value))).collect()
+    }
+
     /// Returns what to set where.
     fn settings(&self, found: &Found) -> anyhow::Result<Value> {
         let pool = &found.pool;
@@ -117,12 +122,10 @@ impl Setup {
             Err(setup::MergeError::NoFile(_)) => None,
             Err(error) => return Err(error.into()),
         };
-        let environment: serde_json::Map<String, Value> =
-            self.client.environment(pool).into_iter().map(|(name, value)| (name, json!(value))).collect();
         Ok(json!({
             "file": content.as_ref().and_then(|_| self.place()),
             "content": content,
-            "environment": environment,
+            "environment": self.environment(found),
             "command": self.client.command(pool),
             "snippets": self.client.snippets(pool),
         }))
@@ -141,66 +144,71 @@ impl Setup {
         let is_changed = after != before;
         let backup = if is_changed { file.replace(&after)? } else { None };
         Ok(
-            json!({ "file": file.path(), "changed": is_changed, "backup": backup, "diff": diff, "environment": self.client.environment(pool) }),
+            json!({ "file": file.path(), "changed": is_changed, "backup": backup, "diff": diff, "environment": self.environment(found) }),
         )
-    }
-
-    fn print(&self, told: &Value, findings: &[Finding]) -> anyhow::Result<()> {
-        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let mut lines: Vec<String> = Vec::new();
-        if let Some(settings) = told.get("settings") {
-            if let Some(content) = settings["content"].as_str() {
-                lines.push(format!("# {}", settings["file"].as_str().unwrap_or("its settings file")));
-                lines.push(content.trim_end().to_owned());
-                lines.push(String::new());
-            }
-            for snippet in settings["snippets"].as_array().into_iter().flatten() {
-                lines.push(format!("# {}", text(&snippet["title"])));
-                lines.push(text(&snippet["text"]));
-            }
-            exports(
-                &mut lines,
-                settings["environment"].as_object().into_iter().flatten().map(|(n, v)| (n.clone(), text(v))),
-            );
-            if let Some(command) = settings["command"].as_str() {
-                lines.extend(["# To try it without changing a file:".to_owned(), command.to_owned(), String::new()]);
-            }
-        }
-        if let Some(written) = told.get("written") {
-            let path = text(&written["file"]);
-            if written["changed"] == json!(true) {
-                lines.push(text(&written["diff"]).trim_end().to_owned());
-                let backup = written["backup"]
-                    .as_str()
-                    .map(|backup| format!("; what was there is in {backup}"))
-                    .unwrap_or_default();
-                lines.push(format!("{path} is written{backup}"));
-            } else {
-                lines.push(format!("{path} says all of it already"));
-            }
-            let needed: Vec<(String, String)> =
-                serde_json::from_value(written["environment"].clone()).unwrap_or_default();
-            exports(&mut lines, needed.into_iter());
-        }
-        for finding in findings {
-            lines.push(format!("{}  {}: {}", if finding.ok { "ok  " } else { "FAIL" }, finding.check, finding.message));
-            if !finding.fix.is_empty() {
-                lines.push(format!("        to mend it: {}", finding.fix));
-            }
-        }
-        if findings.is_empty() {
-            lines.extend(told["notes"].as_array().into_iter().flatten().map(|note| format!("note: {}", text(note))));
-        }
-        output::line(lines.join("\n").trim_end())
     }
 }
 
+fn print(told: &Value, findings: &[Finding]) -> anyhow::Result<()> {
+    let mut lines: Vec<String> = Vec::new();
+    if let Some(settings) = told.get("settings") {
+        shown(&mut lines, settings);
+    }
+    if let Some(change) = told.get("written") {
+        written(&mut lines, change);
+    }
+    for finding in findings {
+        let mark = if finding.ok { "ok  " } else { "FAIL" };
+        lines.push(format!("{mark}  {}: {}", finding.check, finding.message));
+        if !finding.fix.is_empty() {
+            lines.push(format!("        to mend it: {}", finding.fix));
+        }
+    }
+    // A check says what there is to say.
+    if findings.is_empty() {
+        lines.extend(told["notes"].as_array().into_iter().flatten().map(|note| format!("note: {}", text(note))));
+    }
+    output::line(lines.join("\n").trim_end())
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+/// Adds lines that say what to set where.
+fn shown(lines: &mut Vec<String>, settings: &Value) {
+    if let Some(content) = settings["content"].as_str() {
+        lines.push(format!("# {}", settings["file"].as_str().unwrap_or("its settings file")));
+        lines.extend([content.trim_end().to_owned(), String::new()]);
+    }
+    for snippet in settings["snippets"].as_array().into_iter().flatten() {
+        lines.extend([format!("# {}", text(&snippet["title"])), text(&snippet["text"])]);
+    }
+    exports(lines, settings["environment"].as_object().into_iter().flatten());
+    if let Some(command) = settings["command"].as_str() {
+        lines.extend(["# To try it without changing a file:".to_owned(), command.to_owned(), String::new()]);
+    }
+}
+
+/// Adds lines that say what was changed.
+fn written(lines: &mut Vec<String>, change: &Value) {
+    let path = text(&change["file"]);
+    if change["changed"] == json!(true) {
+        let backup = change["backup"].as_str();
+        let backup = backup.map(|backup| format!("; what was there is in {backup}")).unwrap_or_default();
+        lines.extend([text(&change["diff"]).trim_end().to_owned(), format!("{path} is written{backup}")]);
+    } else {
+        lines.push(format!("{path} says all of it already"));
+    }
+    exports(lines, change["environment"].as_object().into_iter().flatten());
+}
+
 /// Adds lines for a shell that set variables.
-fn exports(lines: &mut Vec<String>, variables: impl Iterator<Item = (String, String)>) {
+fn exports<'a>(lines: &mut Vec<String>, variables: impl Iterator<Item = (&'a String, &'a Value)>) {
     let mut variables = variables.peekable();
     if variables.peek().is_some() {
         lines.push("# In the shell's profile:".to_owned());
-        lines.extend(variables.map(|(name, value)| format!("export {name}={value}")));
+        lines.extend(variables.map(|(name, value)| format!("export {name}={}", text(value))));
         lines.push(String::new());
     }
 }
