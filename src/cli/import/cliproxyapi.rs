@@ -148,7 +148,7 @@ mod tests {
     fn oauth() -> Value {
         json!({
             "type": "gitlab", "auth_method": "oauth", "auth_kind": "oauth", "base_url": "https://gitlab.com",
-            "access_token": "access", "refresh_token": "refresh", "token_type": "Bearer", "scope": "api read_user",
+            "access_token": "hidden-a", "refresh_token": "hidden-r", "token_type": "Bearer", "scope": "api read_user",
             "oauth_client_id": "app", "oauth_expires_at": "2026-01-01T00:00:00Z", "username": "ada",
             "duo_gateway_token": "none-of-ours", "duo_gateway_headers": { "X-Gitlab-Realm": "saas" },
             "model_details": { "model_provider": "anthropic", "model_name": "x" }, "refresh_interval_seconds": 240,
@@ -199,6 +199,6 @@ mod tests {
             assert!(unusable.why.contains(why), "{change}: {unusable:?}");
         }
         assert_eq!(parse(b"glpat-secret").expect_err("unusable").why, "it is no JSON");
-        assert!(!format!("{:?}", with(&json!({}))).contains("refresh"), "a token is shown");
+        assert!(!format!("{:?}", with(&json!({}))).contains("hidden"), "a token is shown");
     }
 }
