@@ -84,6 +84,54 @@ async fn calls_and_results_of_every_kind_reach_the_model() {
     }
 }
 
+/// What the model said goes back word for word, as the SDKs' own loops do it.
+#[actix::test]
+async fn a_call_goes_round_and_its_result_is_told() {
+    let schema = json!({ "type": "object", "properties": { "city": { "type": "string" } }, "required": ["city"] });
+    let custom = json!({ "type": "custom", "custom": { "name": "weather", "format": { "type": "text" } } });
+    for model in MODELS {
+        let app = TestApp::with_accounts(&["ada"]).await;
+        for (form, tools, finish) in [
+            ("function", json!({ "tools": [function("weather")] }), "tool_calls"),
+            ("custom", json!({ "tools": [custom] }), "tool_calls"),
+            ("older", json!({ "functions": [{ "name": "weather", "parameters": schema }] }), "function_call"),
+        ] {
+            let effort = json!({ "model": model, "reasoning_effort": "low" });
+            let body = with(&with(&json!({ "messages": [user("Use the tool weather for Oslo.")] }), &effort), &tools);
+            let first = app.ask(CHAT, &body).await;
+            assert_eq!(first.status, 200, "{model} {form}: {}", first.text());
+            let choice = &first.json()["choices"][0];
+            assert_eq!(choice["finish_reason"], finish, "{model} {form}: {choice}");
+            let result = match form {
+                "function" => {
+                    let call = &choice["message"]["tool_calls"][0];
+                    assert_eq!((&call["type"], &call["function"]["name"]), (&json!("function"), &json!("weather")));
+                    json!({ "role": "tool", "tool_call_id": call["id"], "content": "22 degrees" })
+                }
+                "custom" => {
+                    let call = &choice["message"]["tool_calls"][0];
+                    assert_eq!((&call["type"], &call["custom"]["name"]), (&json!("custom"), &json!("weather")));
+                    assert!(call["custom"]["input"].is_string(), "{call}");
+                    json!({ "role": "tool", "tool_call_id": call["id"], "content": [{ "type": "text", "text": "22 degrees" }] })
+                }
+                _ => {
+                    assert_eq!(choice["message"]["function_call"]["name"], "weather", "{choice}");
+                    assert!(choice["message"].get("tool_calls").is_none(), "{choice}");
+                    json!({ "role": "function", "name": "weather", "content": "22 degrees" })
+                }
+            };
+            let messages = json!([body["messages"][0], choice["message"], result]);
+            for stream in [true, false] {
+                let next = with(&body, &json!({ "messages": messages, "stream": stream }));
+                let second = app.ask(CHAT, &next).await;
+                assert_eq!(second.status, 200, "{model} {form}: {}", second.text());
+                let said = said_in_chat(&second, stream);
+                assert!(said.text.contains("22 degrees") && said.stop == "stop", "{model} {form}: {said:?}");
+            }
+        }
+    }
+}
+
 #[actix::test]
 async fn the_older_functions_reach_the_model_as_tools() {
     let app = TestApp::with_accounts(&["ada"]).await;
