@@ -59,7 +59,7 @@ pub fn completion(completion: &Value) -> Problem {
     for call in message["tool_calls"].as_array().into_iter().flatten() {
         only(call, &["id", "type", kind(call)], &[])?;
         said.call(call)?;
-        said.calls.last_mut().ok_or("no call")?.arguments = payload(call)?.to_owned();
+        said.calls.last_mut().ok_or("no call")?.arguments.push_str(payload(call)?);
     }
     if let Some(function) = message.get("function_call") {
         only(function, &["name", "arguments"], &[])?;

@@ -50,8 +50,12 @@ fn message<'a>(answer: &'a Answer<'_>, asked: Asked, layout: &mut Layout) -> Mes
                 message.tool_calls.push(wire::Call { index: None, id: call_id(&call.id), called: called(call) });
             }
             // Models answer with nothing else.
-            Block::Text(_) | Block::Refusal(_) | Block::Reasoning(_) => {}
-            Block::Result(_) | Block::Image(_) | Block::Document(_) => {}
+            Block::Text(_)
+            | Block::Refusal(_)
+            | Block::Reasoning(_)
+            | Block::Result(_)
+            | Block::Image(_)
+            | Block::Document(_) => {}
         }
     }
     if layout.is_empty() {

@@ -4,18 +4,18 @@ const USAGE: Asked = Asked { include_usage: true, legacy_functions: false };
 const LEGACY: Asked = Asked { include_usage: false, legacy_functions: true };
 
 /// Writes a stream; of every chunk only what differs is shown.
-fn written(asked: Asked, texts: Texts, deltas: Vec<Delta<'_>>) -> String {
+fn written(asked: Asked, texts: Texts, deltas: &[Delta<'_>]) -> String {
     let mut writer = ChunkWriter::new(Timestamp::from_secs(1_700_000_000), asked, texts);
     let mut out = Vec::new();
     writer.write(&Delta::Started { id: "msg_01AB".into(), model: "claude-\"x\"".into() }, &mut out);
-    for delta in &deltas {
+    for delta in deltas {
         writer.write(delta, &mut out);
     }
     assert!(writer.calls.is_empty(), "nothing is kept of a call that is over");
     String::from_utf8(out).unwrap()
 }
 
-fn choices(asked: Asked, texts: Texts, deltas: Vec<Delta<'_>>) -> String {
+fn choices(asked: Asked, texts: Texts, deltas: &[Delta<'_>]) -> String {
     let text = written(asked, texts, deltas);
     let chunks = text.split("\n\n").filter_map(|event| event.split_once("\"delta\":"));
     chunks.fold(String::new(), |all, (_, rest)| {
@@ -51,7 +51,7 @@ fn plain() -> Vec<Delta<'static>> {
 
 #[test]
 fn chunks_begin_with_the_role_and_end_with_the_reason_and_done() {
-    insta::assert_snapshot!(written(Asked::default(), Texts::Joined, plain()), @r#"
+    insta::assert_snapshot!(written(Asked::default(), Texts::Joined, &plain()), @r#"
     data: {"id":"chatcmpl-01AB","object":"chat.completion.chunk","created":1700000000,"model":"claude-\"x\"","choices":[{"index":0,"delta":{"role":"assistant"},"logprobs":null,"finish_reason":null}]}
 
     data: {"id":"chatcmpl-01AB","object":"chat.completion.chunk","created":1700000000,"model":"claude-\"x\"","choices":[{"index":0,"delta":{"reasoning_content":"hm"},"logprobs":null,"finish_reason":null}]}
@@ -66,7 +66,7 @@ fn chunks_begin_with_the_role_and_end_with_the_reason_and_done() {
 
 #[test]
 fn usage_comes_in_a_chunk_of_its_own_and_only_when_asked_for() {
-    insta::assert_snapshot!(written(USAGE, Texts::Joined, plain()), @r#"
+    insta::assert_snapshot!(written(USAGE, Texts::Joined, &plain()), @r#"
     data: {"id":"chatcmpl-01AB","object":"chat.completion.chunk","created":1700000000,"model":"claude-\"x\"","choices":[{"index":0,"delta":{"role":"assistant"},"logprobs":null,"finish_reason":null}],"usage":null}
 
     data: {"id":"chatcmpl-01AB","object":"chat.completion.chunk","created":1700000000,"model":"claude-\"x\"","choices":[{"index":0,"delta":{"reasoning_content":"hm"},"logprobs":null,"finish_reason":null}],"usage":null}
@@ -83,7 +83,7 @@ fn usage_comes_in_a_chunk_of_its_own_and_only_when_asked_for() {
 
 #[test]
 fn calls_are_counted_by_themselves_and_told_apart_where_they_interleave() {
-    let deltas = vec![
+    let deltas = [
         thought(0, "hm"),
         Delta::Closed { block: 0 },
         text(1, "Both."),
@@ -100,7 +100,7 @@ fn calls_are_counted_by_themselves_and_told_apart_where_they_interleave() {
         Delta::Closed { block: 4 },
         ended(StopReason::ToolUse),
     ];
-    insta::assert_snapshot!(choices(Asked::default(), Texts::Joined, deltas), @r#"
+    insta::assert_snapshot!(choices(Asked::default(), Texts::Joined, &deltas), @r#"
     {"role":"assistant"} null
     {"reasoning_content":"hm"} null
     {"content":"Both."} null
@@ -118,7 +118,7 @@ fn calls_are_counted_by_themselves_and_told_apart_where_they_interleave() {
 
 #[test]
 fn a_client_of_the_older_functions_gets_the_one_call_that_it_can_read() {
-    let deltas = vec![
+    let deltas = [
         call(0, "c1", CallKind::Function),
         arguments(0, "{}"),
         Delta::Closed { block: 0 },
@@ -127,7 +127,7 @@ fn a_client_of_the_older_functions_gets_the_one_call_that_it_can_read() {
         Delta::Closed { block: 1 },
         ended(StopReason::ToolUse),
     ];
-    insta::assert_snapshot!(choices(LEGACY, Texts::Joined, deltas), @r#"
+    insta::assert_snapshot!(choices(LEGACY, Texts::Joined, &deltas), @r#"
     {"role":"assistant"} null
     {"function_call":{"name":"run","arguments":""}} null
     {"function_call":{"arguments":"{}"}} null
@@ -137,14 +137,14 @@ fn a_client_of_the_older_functions_gets_the_one_call_that_it_can_read() {
 
 #[test]
 fn a_refusal_has_its_own_place() {
-    let deltas = vec![
+    let deltas = [
         Delta::Opened { block: 0, opening: Opening::Refusal },
         text(0, "I "),
         text(0, "cannot."),
         Delta::Closed { block: 0 },
         ended(StopReason::Refusal),
     ];
-    insta::assert_snapshot!(choices(Asked::default(), Texts::Apart, deltas), @r#"
+    insta::assert_snapshot!(choices(Asked::default(), Texts::Apart, &deltas), @r#"
     {"role":"assistant"} null
     {"refusal":"I "} null
     {"refusal":"cannot."} null
@@ -154,9 +154,8 @@ fn a_refusal_has_its_own_place() {
 
 #[test]
 fn texts_that_were_messages_of_their_own_are_not_glued_together() {
-    let deltas =
-        vec![thought(0, "a"), thought(1, "b"), text(2, "Looking."), text(3, "Done."), ended(StopReason::EndTurn)];
-    insta::assert_snapshot!(choices(Asked::default(), Texts::Apart, deltas), @r#"
+    let deltas = [thought(0, "a"), thought(1, "b"), text(2, "Looking."), text(3, "Done."), ended(StopReason::EndTurn)];
+    insta::assert_snapshot!(choices(Asked::default(), Texts::Apart, &deltas), @r#"
     {"role":"assistant"} null
     {"reasoning_content":"a"} null
     {"reasoning_content":"\n\n"} null
@@ -170,7 +169,7 @@ fn texts_that_were_messages_of_their_own_are_not_glued_together() {
 
 #[test]
 fn an_empty_answer_has_empty_content() {
-    insta::assert_snapshot!(choices(Asked::default(), Texts::Joined, vec![thought(0, "hm"), ended(StopReason::MaxTokens)]), @r#"
+    insta::assert_snapshot!(choices(Asked::default(), Texts::Joined, &[thought(0, "hm"), ended(StopReason::MaxTokens)]), @r#"
     {"role":"assistant"} null
     {"reasoning_content":"hm"} null
     {"content":""} null

@@ -80,6 +80,7 @@ pub(in crate::protocol::openai_chat) struct Usage {
 
 /// `cache_write_tokens` is new; the others `OpenAI` always sends.
 #[derive(Serialize)]
+#[expect(clippy::struct_field_names, reason = "the API's own names")]
 struct PromptDetails {
     cached_tokens: u64,
     cache_write_tokens: u64,
@@ -87,6 +88,7 @@ struct PromptDetails {
 }
 
 #[derive(Serialize)]
+#[expect(clippy::struct_field_names, reason = "the API's own names")]
 struct CompletionDetails {
     reasoning_tokens: u64,
     audio_tokens: u64,

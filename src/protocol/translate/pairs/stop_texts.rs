@@ -38,10 +38,10 @@ fn an_answer_ends_before_the_stop_text_of_a_client_of_chat_completions() {
     let sent = send(C_TO_R, &chat(&json!({ "stop": ["END", "\n\n"] })));
     assert_eq!((sent.body.get("stop"), &*sent.dropped), (None, ""));
     let items = [message("one two E ENDING"), function_call("call_1", "run", "{}")];
-    let told = choice(from_gpt(&items, "completed", &sent.way_back));
+    let told = choice(&from_gpt(&items, "completed", &sent.way_back));
     assert_eq!((&told["message"]["content"], &told["finish_reason"]), (&json!("one two E "), &json!("stop")));
     assert!(told["message"].get("tool_calls").is_none(), "what follows is not told");
-    let whole = choice(from_gpt(&[message("EN D")], "completed", &sent.way_back));
+    let whole = choice(&from_gpt(&[message("EN D")], "completed", &sent.way_back));
     assert_eq!(whole["message"]["content"], "EN D");
     // Usage is what it really cost.
     assert_eq!(from_gpt(&items, "completed", &sent.way_back).1["usage"]["completion_tokens"], 30);

@@ -6,7 +6,7 @@ fn streamed(translation: Translation, events: &[Value]) -> String {
     let chat = openai_chat::Asked { include_usage: true, ..Default::default() };
     let custom = offering(&json!([{ "type": "custom", "name": "patch" }]));
     let names = if translation == Translation::ChatToMessages { custom.names } else { WayBack::default().names };
-    let way_back = WayBack { chat, names, ..WayBack::default() };
+    let way_back = WayBack { names, chat, ..WayBack::default() };
     let (out, ..) = piped(translation, [wire(events).as_bytes()], &way_back);
     grammar::chat(&out, true).unwrap();
     String::from_utf8(out).unwrap()

@@ -93,7 +93,7 @@ fn completed(checked: &Checked) -> Value {
 }
 
 /// Returns the choice of a completion.
-pub(super) fn choice(told: (Checked, Value)) -> Value {
+pub(super) fn choice(told: &(Checked, Value)) -> Value {
     told.1["choices"][0].clone()
 }
 
@@ -129,9 +129,9 @@ fn calls_are_numbered_by_themselves_and_not_by_blocks() {
 
 #[test]
 fn a_finish_reason_says_tool_calls_only_where_a_call_was_told() {
-    assert_eq!(choice(from_claude(&[text("hi")], "tool_use", &plain()))["finish_reason"], "stop");
-    assert_eq!(choice(from_gpt(&[message("hi")], "completed", &plain()))["finish_reason"], "stop");
-    let call = choice(from_gpt(&[function_call("call_1", "run", "{}")], "completed", &plain()));
+    assert_eq!(choice(&from_claude(&[text("hi")], "tool_use", &plain()))["finish_reason"], "stop");
+    assert_eq!(choice(&from_gpt(&[message("hi")], "completed", &plain()))["finish_reason"], "stop");
+    let call = choice(&from_gpt(&[function_call("call_1", "run", "{}")], "completed", &plain()));
     assert_eq!((&call["finish_reason"], &call["message"]["content"]), (&json!("tool_calls"), &Value::Null));
 }
 
@@ -154,16 +154,16 @@ fn a_stream_ends_properly_without_a_word_of_usage() {
 #[test]
 fn an_answer_that_met_the_limit_is_told_as_length() {
     for stop in ["max_tokens", "model_context_window_exceeded"] {
-        assert_eq!(choice(from_claude(&[text("half of")], stop, &plain()))["finish_reason"], "length");
+        assert_eq!(choice(&from_claude(&[text("half of")], stop, &plain()))["finish_reason"], "length");
     }
-    assert_eq!(choice(from_gpt(&[message("half of")], "incomplete", &plain()))["finish_reason"], "length");
+    assert_eq!(choice(&from_gpt(&[message("half of")], "incomplete", &plain()))["finish_reason"], "length");
 }
 
 #[test]
 fn a_call_that_was_cut_off_is_told_as_length_and_not_to_be_run() {
     let cut = "{\"cmd\":\"rm -rf /tm";
-    let claude = choice(from_claude(&[tool_use("toolu_1", &json!(cut))], "max_tokens", &plain()));
-    let gpt = choice(from_gpt(&[function_call("call_1", "run", cut)], "incomplete", &plain()));
+    let claude = choice(&from_claude(&[tool_use("toolu_1", &json!(cut))], "max_tokens", &plain()));
+    let gpt = choice(&from_gpt(&[function_call("call_1", "run", cut)], "incomplete", &plain()));
     for choice in [claude, gpt] {
         assert_eq!(choice["finish_reason"], "length");
         assert_eq!(choice["message"]["tool_calls"][0]["function"]["arguments"], cut);
@@ -224,7 +224,7 @@ fn what_gpt_lets_see_of_its_reasoning_is_asked_for_and_shown() {
     assert_eq!(sent.body["reasoning"], json!({ "effort": "high", "summary": "auto" }));
     assert_eq!((&sent.body["store"], &sent.body["include"]), (&json!(false), &json!(["reasoning.encrypted_content"])));
     let items = [reasoning("rs_1", &["First.", "Then."], "gAAAA"), message("a")];
-    let message = choice(from_gpt(&items, "completed", &sent.way_back))["message"].clone();
+    let message = choice(&from_gpt(&items, "completed", &sent.way_back))["message"].clone();
     assert_eq!(message["reasoning_content"], "First.\n\nThen.");
     assert!(!message.to_string().contains("gAAAA"));
 }
@@ -267,7 +267,7 @@ fn an_error_in_place_of_an_answer_is_never_an_empty_answer() {
 fn no_call_is_lost_where_several_come_at_once() {
     let calls: Vec<Value> =
         (0..5).map(|n| function_call(&format!("call_{n}"), "run", &format!("{{\"n\":{n}}}"))).collect();
-    let whole = choice(from_gpt(&calls, "completed", &plain()));
+    let whole = choice(&from_gpt(&calls, "completed", &plain()));
     let events = gpt(&calls, "completed");
     // The same calls, all of them at once.
     let mut of: Vec<_> = (0..5).map(|n| events.iter().filter(move |event| event["output_index"] == n)).collect();
@@ -319,10 +319,10 @@ fn a_refusal_stands_in_its_own_place_and_a_filter_is_named() {
     let part = json!({ "type": "refusal", "refusal": "I cannot do that." });
     let refusal =
         json!({ "id": "msg_1", "type": "message", "status": "completed", "role": "assistant", "content": [part] });
-    let told = choice(from_gpt(&[refusal], "completed", &plain()));
+    let told = choice(&from_gpt(&[refusal], "completed", &plain()));
     assert_eq!((&told["message"]["refusal"], &told["message"]["content"]), (&json!("I cannot do that."), &Value::Null));
     assert_eq!(told["finish_reason"], "stop");
-    let told = choice(from_claude(&[text("I cannot")], "refusal", &plain()));
+    let told = choice(&from_claude(&[text("I cannot")], "refusal", &plain()));
     assert_eq!((&told["finish_reason"], &told["message"]["content"]), (&json!("content_filter"), &json!("I cannot")));
 }
 
@@ -334,7 +334,7 @@ fn a_client_of_the_older_functions_reads_a_call_in_its_own_place() {
         from_claude(&[tool_use("toolu_1", &json!({ "a": 1 }))], "tool_use", &way_back),
         from_gpt(&[function_call("call_1", "run", "{\"a\":1}")], "completed", &way_back),
     ] {
-        let told = choice(told);
+        let told = choice(&told);
         assert_eq!(told["finish_reason"], "function_call");
         assert_eq!(told["message"]["function_call"], json!({ "name": "run", "arguments": "{\"a\":1}" }));
     }
@@ -345,9 +345,9 @@ fn a_tool_that_takes_any_text_is_called_with_it_on_both_vendors() {
     let custom = json!([{ "type": "custom", "name": "patch" }]);
     let wrapped = offering(&custom);
     let call = json!({ "type": "tool_use", "id": "toolu_1", "name": "patch", "input": { "input": "+ \"x\"\n" } });
-    let claude = choice(from_claude(&[call], "tool_use", &wrapped));
+    let claude = choice(&from_claude(&[call], "tool_use", &wrapped));
     let item = json!({ "id": "ctc_1", "type": "custom_tool_call", "status": "completed", "call_id": "toolu_1", "name": "patch", "input": "+ \"x\"\n" });
-    let gpt = choice(from_gpt(&[item], "completed", &plain()));
+    let gpt = choice(&from_gpt(&[item], "completed", &plain()));
     assert_eq!(claude, gpt);
     let wanted = json!([{ "id": "toolu_1", "type": "custom", "custom": { "name": "patch", "input": "+ \"x\"\n" } }]);
     assert_eq!(gpt["message"]["tool_calls"], wanted);
@@ -372,7 +372,7 @@ fn a_stream_with_oddities_of_its_upstream_is_understood() {
 fn an_empty_answer_is_an_answer() {
     for told in [from_claude(&[], "end_turn", &plain()), from_gpt(&[], "completed", &plain())] {
         assert_eq!(
-            choice(told),
+            choice(&told),
             json!({ "index": 0, "message": { "role": "assistant", "content": "", "refusal": null, "annotations": [] }, "logprobs": null, "finish_reason": "stop" })
         );
     }
