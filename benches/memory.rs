@@ -27,6 +27,7 @@ const BYTES_MIN: usize = 16 * 1024;
 fn main() -> ExitCode {
     let mut samples: Vec<(String, Translation, String)> = [
         ("chat to messages", Translation::ChatToMessages),
+        ("chat to responses", Translation::ChatToResponses),
         ("messages to responses", Translation::MessagesToResponses),
         ("responses to messages", Translation::ResponsesToMessages),
     ]
@@ -73,6 +74,7 @@ fn recorded() -> Vec<(String, Translation, String)> {
             let recording: Value = serde_json::from_slice(&std::fs::read(&path).expect("a file")).expect("JSON");
             let translation = match recording["path"].as_str()? {
                 "/v1/messages" => Translation::MessagesToResponses,
+                "/v1/chat/completions" => Translation::ChatToResponses,
                 "/v1/responses" => Translation::ResponsesToMessages,
                 _ => return None,
             };

@@ -77,12 +77,30 @@ const RESPONSES_CALL_EVENT: &str = concat!(
     "\"delta\":\"{\\\"command\\\":\\\"ls -l /tmp/\"}\n\n",
 );
 
-const SAMPLES: [Sample; 5] = [
+const SAMPLES: [Sample; 8] = [
     Sample {
         name: "chat from messages, text",
         translation: Translation::ChatToMessages,
         opening: MESSAGES_TEXT,
         event: MESSAGES_TEXT_EVENT,
+    },
+    Sample {
+        name: "chat from messages, arguments",
+        translation: Translation::ChatToMessages,
+        opening: MESSAGES_CALL,
+        event: MESSAGES_CALL_EVENT,
+    },
+    Sample {
+        name: "chat from responses, text",
+        translation: Translation::ChatToResponses,
+        opening: RESPONSES_TEXT,
+        event: RESPONSES_TEXT_EVENT,
+    },
+    Sample {
+        name: "chat from responses, arguments",
+        translation: Translation::ChatToResponses,
+        opening: RESPONSES_CALL,
+        event: RESPONSES_CALL_EVENT,
     },
     Sample {
         name: "responses from messages, text",
@@ -162,6 +180,7 @@ fn request(criterion: &mut Criterion) {
     };
     for (name, translation) in [
         ("chat to messages, 1 MB", Translation::ChatToMessages),
+        ("chat to responses, 1 MB", Translation::ChatToResponses),
         ("messages to responses, 1 MB", Translation::MessagesToResponses),
         ("responses to messages, 1 MB", Translation::ResponsesToMessages),
     ] {

@@ -12,9 +12,9 @@ pub(crate) fn conversation(translation: Translation) -> String {
         Translation::ResponsesToMessages => format!(
             r#"{{"type":"message","role":"assistant","content":[{{"type":"output_text","text":"{prose}"}}]}},{{"type":"function_call","call_id":"call_{turn}","name":"Bash","arguments":"{{\"command\":\"ls\"}}"}},{{"type":"function_call_output","call_id":"call_{turn}","output":"{prose}"}}"#
         ),
-        Translation::ChatToMessages => {
-            format!(r#"{{"role":"assistant","content":"{prose}"}},{{"role":"user","content":"{prose}"}}"#)
-        }
+        Translation::ChatToMessages | Translation::ChatToResponses => format!(
+            r#"{{"role":"assistant","content":"{prose}","tool_calls":[{{"id":"call_{turn}","type":"function","function":{{"name":"Bash","arguments":"{{\"command\":\"ls\"}}"}}}}]}},{{"role":"tool","tool_call_id":"call_{turn}","content":"{prose}"}}"#
+        ),
     });
     let turns = turns.collect::<Vec<_>>().join(",");
     let list = if matches!(translation, Translation::ResponsesToMessages) { "input" } else { "messages" };

@@ -80,6 +80,7 @@ fn account(user_id: u64, model: &ModelName) -> Option<Arc<Snapshot>> {
     let grant = Grant::new(&minted, Generation::default(), GatewayUrl::cloud())?;
     Some(Arc::new(Snapshot {
         id: AccountId::of(&InstanceUrl::gitlab_com(), user_id),
+        instance: InstanceUrl::gitlab_com(),
         group: CreditGroup::of(&InstanceUrl::gitlab_com(), None),
         pool: "default".into(),
         priority: 0,

@@ -4,12 +4,14 @@
 //! the way of one request through them.
 //!
 //! - [`cli`]: one file per subcommand.
+//! - `setup`: what clients are told so that they use the pool, and how that gets into their own files; pure.
 //! - [`mod@bench`]: what the benchmarks measure in rooms that are closed to them.
 //! - [`app`]: builds every room, wires the addresses, binds, drains.
 //! - `http`: the door. Speaks HTTP, decides nothing about accounts.
 //! - `router`: the chooser. Which account serves a request; pure.
 //! - `account`: the owner. One actor per GitLab account, and the registry that publishes them.
 //! - `access`: who may come in.
+//! - `stored`: the shelf. Answers that clients may refer to, in memory for a while.
 //! - `trace`: the notebook. What was decided about each of the last requests, and what came of it.
 //! - `gitlab`: the outside. What is said to GitLab and its gateway, and what the answers mean.
 //! - [`protocol`]: the translators. No async, no clock, no sockets.
@@ -30,8 +32,10 @@ pub(crate) mod gitlab;
 pub(crate) mod http;
 pub mod protocol;
 pub(crate) mod router;
+pub(crate) mod setup;
 pub(crate) mod simulation;
 pub mod simulator;
 pub mod store;
+pub(crate) mod stored;
 pub(crate) mod telemetry;
 pub(crate) mod trace;

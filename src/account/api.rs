@@ -78,6 +78,8 @@ pub(crate) enum Standing {
 pub(crate) struct Snapshot {
     /// Which account.
     pub(crate) id: AccountId,
+    /// Where its user lives, which says how its gateway is reached.
+    pub(crate) instance: InstanceUrl,
     /// Whose credits it draws on.
     pub(crate) group: CreditGroup,
     /// Its label for access: a request stays within the pools its key may use.
@@ -360,6 +362,7 @@ pub(crate) mod tests {
         let user_id = name.bytes().fold(0, |sum, byte| sum * 256 + u64::from(byte));
         let mut snapshot = Snapshot {
             id: AccountId::of(&InstanceUrl::gitlab_com(), user_id),
+            instance: InstanceUrl::gitlab_com(),
             group: CreditGroup::of(&InstanceUrl::gitlab_com(), None),
             pool: "default".into(),
             priority: 0,

@@ -15,7 +15,7 @@ use crate::domain::time::Clock;
 use crate::gitlab::error::{Call, CallError};
 use crate::gitlab::oauth::OAuthClient;
 use crate::gitlab::rest::Session;
-use crate::gitlab::upstream::Upstream;
+use crate::gitlab::upstream::{Upstream, Upstreams};
 use crate::store::{AccountRecord, Credential, Deleted};
 
 impl Removal {
@@ -40,7 +40,7 @@ impl Removal {
 pub(crate) async fn revoke(
     id: &AccountId,
     deleted: &Deleted,
-    upstream: &Upstream,
+    upstreams: &Upstreams,
     exchanger: &Addr<ExchangerActor>,
     clock: &dyn Clock,
 ) -> Removal {
@@ -50,7 +50,7 @@ pub(crate) async fn revoke(
     };
     // What is handed out for an account that is gone is revoked there, with its own word on how that went.
     let outlived = exchanger.send(Outlived(id.clone())).await.unwrap_or(Ok(()));
-    match revoke_stored(record, upstream, clock).await.and(outlived) {
+    match revoke_stored(record, upstreams.of(&record.instance), clock).await.and(outlived) {
         Ok(()) => {
             info!(account.id = %id, "the token of account `{id}`, which was removed, is revoked");
             Removal::revoked(id)

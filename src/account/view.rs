@@ -82,7 +82,13 @@ impl Source {
             | Reason::GatewayUnreachable
             | Reason::GatewayNeedsConsent
             | Reason::HostOffline
+            | Reason::CertificateUntrusted
+            | Reason::CertificateExpired
+            | Reason::CertificateWrongHost
             | Reason::TlsFailed
+            | Reason::ProxyUnreachable
+            | Reason::ProxyUnauthorized
+            | Reason::ProxyRefused
             | Reason::LoginNotRenewable
             | Reason::GrantMissing
             | Reason::Timeout

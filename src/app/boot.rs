@@ -23,13 +23,16 @@ use crate::domain::fault::Scope;
 use crate::domain::id::hex;
 use crate::domain::secret::Secret;
 use crate::domain::time::Clock;
-use crate::gitlab::upstream::{Upstream, UpstreamSettings};
+use crate::gitlab::upstream::{Upstreams, UpstreamsSettings};
 use crate::store::{Contents, Credential, Load, MasterKey, StoreActor};
+use crate::stored::Stored;
 
 /// Name of the file that keeps the admin key, in the data folder.
 const ADMIN_KEY_FILE: &str = "admin.key";
 /// An account of the environment that GitLab could not be asked about is tried again after this time.
 const ADOPT_AGAIN: Duration = Duration::from_mins(1);
+/// How often answers that nobody may refer to any more are looked for. Whoever refers to one before gets none either.
+const EXPIRE_EVERY: Duration = Duration::from_mins(1);
 
 /// Loads the built-in catalogue, the operator's additions and their rules for names.
 pub(super) fn catalogue(config: &Config) -> Result<Catalogue, StartError> {
@@ -93,9 +96,8 @@ pub(super) fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 /// Returns what the accounts of this server have in common.
 pub(super) fn account_settings(config: &Config, mode: Mode) -> AccountSettings {
-    let gateway = config.gitlab.gateway_url.clone();
     AccountSettings {
-        gateway: gateway.map(|gateway| (config.gitlab.base_url.clone(), gateway)),
+        gateways: Arc::clone(&config.gateways),
         model: config.model.clone(),
         timers: mode != Mode::Embedded,
     }
@@ -111,7 +113,7 @@ pub(super) fn login_settings(config: &Config, mode: Mode) -> LoginSettings {
         scopes: oauth.scopes.clone(),
         redirect_uri: oauth.redirect_uri(),
         public_redirect_uri: config.public_url.as_ref().map(|url| format!("{url}/oauth/callback")),
-        gateway: gitlab.gateway_url.clone().map(|gateway| (gitlab.base_url.clone(), gateway)),
+        gateways: Arc::clone(&config.gateways),
         timers: mode != Mode::Embedded,
     }
 }
@@ -125,7 +127,7 @@ pub(super) struct Control {
     pub(super) settings: AccountSettings,
     pub(super) logins: LoginSettings,
     pub(super) contents: Contents,
-    pub(super) upstream: UpstreamSettings,
+    pub(super) upstreams: UpstreamsSettings,
 }
 
 impl Control {
@@ -137,13 +139,13 @@ impl Control {
     ) -> Result<(Addr<RegistryActor>, Addr<LoginsActor>), StartError> {
         let (started, addresses) = oneshot::channel();
         arbiter.spawn(async move {
-            let upstream = Upstream::new(&self.upstream);
+            let upstreams = Upstreams::new(&self.upstreams);
             for bad in &self.contents.logins.unreadable {
                 error!(login.id = bad.id, "what is stored of a login cannot be used: {}; it is kept", bad.reason);
             }
             let left = std::mem::take(&mut self.contents.logins.records);
             let registry = RegistryActor::start_with(RegistryParts {
-                upstream: upstream.clone(),
+                upstreams: upstreams.clone(),
                 store: self.store.clone(),
                 clock: Arc::clone(&self.clock),
                 catalogue: Arc::clone(&self.catalogue),
@@ -152,7 +154,7 @@ impl Control {
                 contents: self.contents,
             });
             let logins = LoginsActor::new(LoginsParts {
-                upstream,
+                upstreams,
                 store: self.store,
                 registry: registry.clone(),
                 clock: self.clock,
@@ -196,4 +198,21 @@ pub(super) fn adopt_environment_account(config: &Config, registry: &Addr<Registr
             tokio::time::sleep(ADOPT_AGAIN).await;
         }
     });
+}
+
+/// Returns a shelf for answers, from which they go when their time is over, also while nobody asks for any.
+pub(super) fn stored(mode: Mode, clock: &Arc<dyn Clock>, arbiter: &Arbiter) -> Arc<Stored> {
+    let stored = Arc::<Stored>::default();
+    if mode == Mode::Embedded {
+        return stored;
+    }
+    let (shelf, clock) = (Arc::downgrade(&stored), Arc::clone(clock));
+    arbiter.spawn(async move {
+        loop {
+            tokio::time::sleep(EXPIRE_EVERY).await;
+            let Some(shelf) = shelf.upgrade() else { return };
+            shelf.expire(clock.now());
+        }
+    });
+    stored
 }

@@ -25,10 +25,10 @@ use crate::account::login::api::Finish as FinishLogins;
 use crate::account::login::{LoginsActor, POOL_DEFAULT};
 use crate::account::registry::{Finish, Published, RegistryActor, SETTLE_MAX, Settle};
 use crate::config::{Config, ConfigError, ModelFallback};
-use crate::domain::catalogue::{AliasError, CatalogueError};
+use crate::domain::catalogue::{AliasError, Catalogue, CatalogueError};
 use crate::domain::secret::Secret;
 use crate::domain::time::Clock;
-use crate::gitlab::upstream::{Upstream, UpstreamSettings};
+use crate::gitlab::upstream::{Upstreams, UpstreamsSettings};
 use crate::http::door::{Door, DoorParts, DoorSettings};
 use crate::http::drain::Drain;
 use crate::router::{RouterActor, RouterSettings};
@@ -144,7 +144,7 @@ pub async fn start(config: Config, mode: Mode, clock: Arc<dyn Clock>) -> Result<
     let reasoning_key = master_key.derive(REASONING);
     let admin_key = boot::admin_key(&config)?;
     let published = Published::default();
-    let upstream = UpstreamSettings::with_web_roots(config.limits.connect_timeout);
+    let upstreams = UpstreamsSettings::new(&config.routes);
     let control = Arbiter::new();
     let known = boot::has_environment_token(&config, &contents);
     let (registry, logins) = boot::Control {
@@ -155,7 +155,7 @@ pub async fn start(config: Config, mode: Mode, clock: Arc<dyn Clock>) -> Result<
         settings: boot::account_settings(&config, mode),
         logins: boot::login_settings(&config, mode),
         contents,
-        upstream: upstream.clone(),
+        upstreams: upstreams.clone(),
     }
     .start(&control)
     .await?;
@@ -172,6 +172,7 @@ pub async fn start(config: Config, mode: Mode, clock: Arc<dyn Clock>) -> Result<
         published,
         access: Arc::new(Access::new(&config.client_keys, &admin_key, Arc::new([POOL_DEFAULT.to_owned()]))),
         catalogue,
+        stored: boot::stored(mode, &clock, &control),
         clock,
         drain: Arc::clone(&drain),
         traces: Arc::default(),
@@ -180,7 +181,7 @@ pub async fn start(config: Config, mode: Mode, clock: Arc<dyn Clock>) -> Result<
     };
     let (address, admin_address) = (address_of(&listener)?, admin_listener.as_ref().map(address_of).transpose()?);
     let listeners = std::iter::once(listener).chain(admin_listener).collect();
-    let server = serve(&config, mode, parts, upstream, listeners)?;
+    let server = serve(&config, mode, parts, upstreams, listeners)?;
     let run_file = if mode == Mode::Serve { Some(RunFile::write(&config.data_dir, address)?) } else { None };
     info!(%address, "listening on http://{address}");
     Ok(Running {
@@ -210,9 +211,6 @@ fn door_settings(config: &Config, admin: Option<&TcpListener>, reasoning_key: Se
     let limits = &config.limits;
     DoorSettings {
         body_bytes_max: limits.body_bytes_max,
-        head_timeout_stream: limits.head_timeout_stream,
-        head_timeout_whole: limits.head_timeout_whole,
-        idle_timeout: limits.idle_timeout,
         request_timeout: limits.request_timeout,
         heartbeat: limits.heartbeat,
         hosts: config.hosts.clone(),
@@ -228,7 +226,7 @@ fn serve(
     config: &Config,
     mode: Mode,
     parts: DoorParts,
-    upstream: UpstreamSettings,
+    upstreams: UpstreamsSettings,
     listeners: Vec<TcpListener>,
 ) -> Result<ServerHandle, StartError> {
     let choosing = RouterSettings {
@@ -243,7 +241,7 @@ fn serve(
         let door = Data::new(Door {
             parts: parts.clone(),
             router,
-            upstream: Upstream::new(&upstream),
+            upstreams: Upstreams::new(&upstreams),
             rng: StdRng::from_rng(&mut rand::rng()).into(),
         });
         WebApp::new().app_data(door).wrap(middleware::from_fn(crate::http::identify)).configure(crate::http::routes)
@@ -317,6 +315,11 @@ impl Running {
         }
         info!("stopped");
     }
+}
+
+/// Returns the models that a server with `config` knows.
+pub fn catalogue_of(config: &Config) -> Result<Catalogue, StartError> {
+    boot::catalogue(config)
 }
 
 /// Returns the operators' key of the server that has `config`'s data folder open.

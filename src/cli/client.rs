@@ -20,7 +20,7 @@ use crate::http::admin::problem::Problem;
 
 /// A login asks GitLab several times, each of which may take half a minute.
 const ANSWER_MAX: Duration = Duration::from_secs(150);
-const CONNECT_MAX: Duration = Duration::from_secs(5);
+pub(super) const CONNECT_MAX: Duration = Duration::from_secs(5);
 const BODY_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// A way to the admin API.
@@ -32,10 +32,24 @@ pub(super) struct Client {
     embedded: Option<Running>,
 }
 
+/// Why the server did not do what it was asked.
+pub(super) enum Refused {
+    /// It said so.
+    Problem(Box<Problem>),
+    /// It did not answer as it should.
+    Broken(anyhow::Error),
+}
+
+impl From<anyhow::Error> for Refused {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Broken(error)
+    }
+}
+
 impl Client {
     /// Finds the server that has the data folder open, or starts the app inside this command.
     pub(super) async fn connect(config: Config) -> anyhow::Result<Self> {
-        let upstream = Upstream::new(&UpstreamSettings::with_web_roots(CONNECT_MAX));
+        let upstream = Upstream::new(&UpstreamSettings::direct(CONNECT_MAX));
         if let Some(address) = running(&upstream, &config).await {
             let key = app::admin_key_of(&config).with_context(|| {
                 format!("the server on {address} runs, but its admin key is not to be had: set DUOPOOL_ADMIN_KEY")
@@ -51,7 +65,7 @@ impl Client {
 
     /// Speaks to an app whose address and key are known.
     pub(super) fn to(running: &Running) -> Self {
-        let upstream = Upstream::new(&UpstreamSettings::with_web_roots(CONNECT_MAX));
+        let upstream = Upstream::new(&UpstreamSettings::direct(CONNECT_MAX));
         Self { upstream, address: running.admin_address(), key: running.admin_key().clone(), embedded: None }
     }
 
@@ -88,8 +102,30 @@ impl Client {
         parsed(&self.send(Method::DELETE, path, Bytes::new()).await?)
     }
 
+    /// Posts where what the server says against it matters.
+    pub(super) async fn post_or_problem<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &serde_json::Value,
+    ) -> Result<T, Refused> {
+        Ok(parsed(&self.answer(Method::POST, path, body.to_string().into()).await?)?)
+    }
+
     async fn send(&self, method: Method, path: &str, body: Bytes) -> anyhow::Result<Bytes> {
-        let url: Uri = format!("http://{}{path}", self.address).parse()?;
+        match self.answer(method, path, body).await {
+            Ok(body) => Ok(body),
+            Err(Refused::Broken(error)) => Err(error),
+            Err(Refused::Problem(problem)) => {
+                let Problem { title, detail, fix, .. } = *problem;
+                let said = if detail.is_empty() { title } else { detail };
+                let fix = if fix.is_empty() { String::new() } else { format!("; to mend it: {fix}") };
+                bail!("{said}{fix}")
+            }
+        }
+    }
+
+    async fn answer(&self, method: Method, path: &str, body: Bytes) -> Result<Bytes, Refused> {
+        let url: Uri = format!("http://{}{path}", self.address).parse().context("an address")?;
         let key = bearer(&self.key).ok_or_else(|| anyhow!("the admin key has characters that no header may carry"))?;
         let headers = vec![(AUTHORIZATION, key), (CONTENT_TYPE, HeaderValue::from_static("application/json"))];
         let outgoing = Outgoing { method, url, headers, body, head_timeout: ANSWER_MAX };
@@ -99,18 +135,16 @@ impl Client {
         if (200..300).contains(&status) {
             return Ok(body);
         }
-        let Ok(problem) = serde_json::from_slice::<Problem>(&body) else {
-            bail!("the server answered with status {status}");
-        };
-        let said = if problem.detail.is_empty() { problem.title } else { problem.detail };
-        let fix = if problem.fix.is_empty() { String::new() } else { format!("; to mend it: {}", problem.fix) };
-        bail!("{said}{fix}")
+        match serde_json::from_slice::<Problem>(&body) {
+            Ok(problem) => Err(Refused::Problem(Box::new(problem))),
+            Err(_) => Err(anyhow!("the server answered with status {status}").into()),
+        }
     }
 }
 
 /// Returns where the server is that has the data folder open, if one runs.
 pub(super) async fn find_server(config: &Config) -> Option<SocketAddr> {
-    running(&Upstream::new(&UpstreamSettings::with_web_roots(CONNECT_MAX)), config).await
+    running(&Upstream::new(&UpstreamSettings::direct(CONNECT_MAX)), config).await
 }
 
 async fn running(upstream: &Upstream, config: &Config) -> Option<SocketAddr> {

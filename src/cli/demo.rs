@@ -13,7 +13,9 @@ use crate::cli::client::Client;
 use crate::cli::output;
 use crate::cli::serve::Interrupts;
 use crate::config::{Config, Layer};
+use crate::domain::catalogue::Catalogue;
 use crate::domain::time::SystemClock;
+use crate::setup::{Client as Tool, Key, Model, Pool};
 use crate::simulator;
 
 /// Where the demo listens if it may.
@@ -71,6 +73,13 @@ async fn start(layer: Layer) -> Result<app::Running, StartError> {
 }
 
 fn welcome(address: SocketAddr) -> anyhow::Result<()> {
-    let text = include_str!("demo.txt").replace("{url}", &format!("http://{address}"));
+    let url = format!("http://{address}");
+    let models = Catalogue::builtin()?.entries().map(Model::of).collect();
+    let pool = Pool { url: url.clone(), key: Key::Any, models, wanted: None };
+    let command = |tool: Tool| tool.command(&pool).unwrap_or_default();
+    let text = include_str!("demo.txt")
+        .replace("{claude_code}", &command(Tool::ClaudeCode))
+        .replace("{codex}", &command(Tool::Codex))
+        .replace("{url}", &url);
     output::line(text.trim_end())
 }

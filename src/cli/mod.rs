@@ -10,11 +10,13 @@ mod config;
 mod demo;
 mod doctor;
 mod explain;
+mod import;
 mod login;
 mod models;
 mod output;
 mod rotate;
 mod serve;
+mod setup;
 mod simulate;
 mod status;
 
@@ -71,6 +73,8 @@ enum Command {
     Simulate(simulate::Simulate),
     /// Adds a GitLab account to the pool, or gives a known one a new token
     Login(login::Login),
+    /// Takes over GitLab accounts from the files of another program
+    Import(import::Import),
     /// Shows, checks and removes accounts
     #[command(subcommand)]
     Accounts(accounts::Accounts),
@@ -82,6 +86,8 @@ enum Command {
     Explain(explain::Explain),
     /// Looks at everything between an account and a model, and says what is wrong and how to mend it
     Doctor(doctor::Doctor),
+    /// Shows how a client is told to use the pool, writes that into its settings, or checks that it works
+    Setup(setup::Setup),
     /// Writes all accounts and their secrets into a file, sealed under a passphrase
     Backup(backup::Backup),
     /// Brings accounts back from a backup
@@ -128,11 +134,13 @@ pub fn run(cli: Cli) -> anyhow::Result<()> {
 async fn command(command: Command, config: Config) -> anyhow::Result<()> {
     match command {
         Command::Login(login) => login.run(config).await,
+        Command::Import(import) => import.run(config).await,
         Command::Accounts(accounts) => accounts.run(config).await,
         Command::Models(json) => models::run(json, config).await,
         Command::Status(json) => status::run(json, config).await,
         Command::Explain(explain) => explain.run(config).await,
         Command::Doctor(doctor) => doctor.run(config).await,
+        Command::Setup(setup) => setup.run(config).await,
         Command::Backup(backup) => backup.run(config).await,
         Command::Restore(restore) => restore.run(config).await,
         Command::RotateMasterKey => rotate::run(config).await,

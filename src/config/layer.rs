@@ -5,10 +5,13 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use crate::config::ConfigError;
+use crate::config::instances::InstanceTable;
 use crate::domain::secret::Secret;
 
 /// The settings file of the working directory, read if it is there.
 const FILE_DEFAULT: &str = "duopool.toml";
+/// What only the file can hold.
+const TABLES: &str = "instance";
 
 macro_rules! layer {
     ($($(#[$doc:meta])* $name:ident: $kind:ty),* $(,)?) => {
@@ -92,8 +95,19 @@ layer! {
     drain_s: u64,
     /// Bytes of the largest request body.
     body_bytes_max: u64,
+    /// Certificates of authorities to trust, for all instances.
+    ca_file: PathBuf,
+    /// The proxy to all instances, with its credentials; `none` for none.
+    #[serde(deserialize_with = "secret")] #[serde(default)]
+    proxy: Secret<String>,
+    /// Hosts that are reached without it.
+    no_proxy: String,
+    /// What is special about single instances.
+    instance: Vec<InstanceTable>,
     /// Root of the GitLab instance.
     gitlab_base_url: String,
+    /// Certificates of authorities to trust for that instance.
+    gitlab_ca_file: PathBuf,
     /// The gateway of that instance.
     gitlab_ai_gateway_url: String,
     /// An account to add at start.
@@ -122,7 +136,7 @@ pub struct AliasTable {
     pub model: String,
 }
 
-fn secret<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Secret<String>>, D::Error> {
+pub(super) fn secret<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Secret<String>>, D::Error> {
     Ok(Some(Secret::new(String::deserialize(deserializer)?)))
 }
 
@@ -151,7 +165,7 @@ pub(super) fn from_file(asked: Option<&Path>) -> Result<Layer, ConfigError> {
 /// stand alone, as GitLab's own tools have them. Lists are separated by commas. An empty variable counts as not set.
 pub(super) fn from_environment(variable: impl Fn(&str) -> Option<String>) -> Result<Layer, ConfigError> {
     let mut table = toml::Table::new();
-    for name in Layer::NAMES {
+    for name in Layer::NAMES.iter().filter(|name| **name != TABLES) {
         let upper = name.to_ascii_uppercase();
         let key = if name.starts_with("gitlab_") { upper } else { format!("DUOPOOL_{upper}") };
         let Some(text) = variable(&key).filter(|text| !text.is_empty()) else { continue };

@@ -3,23 +3,29 @@
 //! Every setting has one name, used in the file as it is and in the environment as `DUOPOOL_` and the name in capitals.
 //! What comes out of here is valid; no room below parses a setting.
 
+mod instances;
 mod layer;
 mod oauth;
+mod surroundings;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
 use url::Url;
 
+pub use instances::InstanceTable;
 pub use layer::{AliasTable, Layer};
 pub use oauth::{OAuth, is_path as is_redirect_path, redirect_uri};
 
 use crate::domain::catalogue::{AliasRule, Pattern, RULES_MAX};
 use crate::domain::endpoint::{EndpointError, GatewayUrl, InstanceUrl};
 use crate::domain::model::ModelName;
+use crate::domain::route::{Routes, Timeouts};
 use crate::domain::secret::Secret;
 use crate::domain::strategy::Strategy;
 
@@ -58,6 +64,14 @@ pub enum ConfigError {
     /// An environment variable does not fit its setting.
     #[error("the environment: {0}")]
     Environment(String),
+    /// A setting of one instance cannot be used.
+    #[error("[[instance]] {url}: {source}")]
+    Instance {
+        /// Which one, as it is written there.
+        url: String,
+        /// What is wrong.
+        source: Box<ConfigError>,
+    },
     /// A value is out of range or of the wrong form.
     #[error("setting `{name}`: {problem}")]
     Value {
@@ -84,14 +98,6 @@ pub enum ModelFallback {
 /// Limits of requests.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Longest wait for a connection to GitLab or its gateway.
-    pub connect_timeout: Duration,
-    /// Longest wait for the head of a streamed answer.
-    pub head_timeout_stream: Duration,
-    /// Longest wait for the head of an answer that comes whole.
-    pub head_timeout_whole: Duration,
-    /// Longest silence inside an answer.
-    pub idle_timeout: Duration,
     /// Longest time a request may take as a whole.
     pub request_timeout: Duration,
     /// A stream that has said nothing for this long gets a sign of life.
@@ -111,8 +117,6 @@ pub struct Limits {
 pub struct GitLab {
     /// The instance of logins that name none, and of `personal_access_token`.
     pub base_url: InstanceUrl,
-    /// The gateway of that instance's accounts.
-    pub gateway_url: Option<GatewayUrl>,
     /// An account that `serve` adds at its start.
     pub personal_access_token: Option<Secret<String>>,
     /// How its users log in with a browser or a device code.
@@ -162,6 +166,10 @@ pub struct Config {
     pub limits: Limits,
     /// GitLab.
     pub gitlab: GitLab,
+    /// How instances and the gateways of their accounts are reached.
+    pub routes: Routes,
+    /// The gateways of the accounts of instances for which one is set.
+    pub gateways: Arc<BTreeMap<InstanceUrl, GatewayUrl>>,
     /// What was set, and what that makes of each setting, for people; secrets masked.
     pub effective: serde_json::Value,
 }
@@ -172,7 +180,8 @@ impl Config {
         let environment = layer::from_environment(|name| std::env::var(name).ok())?;
         let asked = flags.config.clone().or_else(|| environment.config.clone());
         let file = layer::from_file(asked.as_deref())?;
-        Self::check(&flags.or(environment).or(file))
+        let around = surroundings::read(|name| std::env::var(name).ok())?;
+        Self::check(&flags.or(environment).or(file).or(around))
     }
 
     /// Checks `layer`, and fills what it leaves open with defaults.
@@ -192,6 +201,8 @@ impl Config {
                 format!("{listen} can be reached from other machines: set a client key first (DUOPOOL_CLIENT_KEYS)"),
             ));
         }
+        let gitlab = gitlab(layer)?;
+        let instances = instances::check(layer, &gitlab.base_url)?;
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let mut config = Self {
             listen,
@@ -213,15 +224,18 @@ impl Config {
             aliases: aliases(layer.alias.as_deref().unwrap_or_default())?,
             list_as_claude: layer.list_as_claude.unwrap_or(false),
             limits: limits(layer)?,
-            gitlab: gitlab(layer)?,
+            gitlab,
+            routes: instances.routes,
+            gateways: Arc::new(instances.gateways),
             effective: serde_json::Value::Null,
         };
-        config.effective = config.describe();
+        config.effective = config.describe(layer);
         Ok(config)
     }
 
     /// Returns the settings for people.
-    fn describe(&self) -> serde_json::Value {
+    fn describe(&self, layer: &Layer) -> serde_json::Value {
+        let (timeouts, gateway) = (&self.routes.usual.timeouts, self.gateways.get(&self.gitlab.base_url));
         let masked = |set: bool| if set { "***" } else { "(made at first start)" };
         let seconds = |time: Duration| time.as_secs();
         let limits = &self.limits;
@@ -246,18 +260,23 @@ impl Config {
                 "pattern": rule.pattern.as_str(), "model": rule.model,
             })).collect::<Vec<_>>(),
             "list_as_claude": self.list_as_claude,
-            "connect_timeout_s": seconds(limits.connect_timeout),
-            "head_timeout_stream_s": seconds(limits.head_timeout_stream),
-            "head_timeout_whole_s": seconds(limits.head_timeout_whole),
-            "idle_timeout_s": seconds(limits.idle_timeout),
+            "connect_timeout_s": seconds(timeouts.connect),
+            "head_timeout_stream_s": seconds(timeouts.head_stream),
+            "head_timeout_whole_s": seconds(timeouts.head_whole),
+            "idle_timeout_s": seconds(timeouts.idle),
             "request_timeout_s": seconds(limits.request_timeout),
             "heartbeat_s": seconds(limits.heartbeat),
             "drain_s": seconds(limits.drain),
             "body_bytes_max": limits.body_bytes_max,
             "queue_max": limits.queue_max,
             "queue_timeout_s": seconds(limits.queue_timeout),
+            "ca_file": layer.ca_file,
+            "proxy": self.routes.usual.detour.as_ref().map(|detour| detour.proxy.to_string()),
+            "no_proxy": layer.no_proxy,
+            "instance": instances::describe(layer, &self.routes, &self.gateways),
             "gitlab_base_url": self.gitlab.base_url,
-            "gitlab_ai_gateway_url": self.gitlab.gateway_url,
+            "gitlab_ca_file": layer.gitlab_ca_file,
+            "gitlab_ai_gateway_url": gateway,
             "gitlab_personal_access_token": self.gitlab.personal_access_token.as_ref().map(|_| "***"),
             "gitlab_oauth_client_id": self.gitlab.oauth.client_id,
             "gitlab_oauth_client_secret": self.gitlab.oauth.client_secret.as_ref().map(|_| "***"),
@@ -281,15 +300,22 @@ fn within(name: &'static str, set: Option<u64>, default: u64, least: u64, most: 
     usize::try_from(number).map_err(|error| value(name, error))
 }
 
+/// Takes a time that was set, or the default, in seconds.
+fn time(name: &'static str, set: Option<u64>, default: u64) -> Result<Duration, ConfigError> {
+    within(name, set, default, 1, TIMEOUT_S_MAX).map(|seconds| Duration::from_secs(seconds as u64))
+}
+
+fn timeouts(layer: &Layer) -> Result<Timeouts, ConfigError> {
+    Ok(Timeouts {
+        connect: time("connect_timeout_s", layer.connect_timeout_s, 10)?,
+        head_stream: time("head_timeout_stream_s", layer.head_timeout_stream_s, 60)?,
+        head_whole: time("head_timeout_whole_s", layer.head_timeout_whole_s, 600)?,
+        idle: time("idle_timeout_s", layer.idle_timeout_s, 300)?,
+    })
+}
+
 fn limits(layer: &Layer) -> Result<Limits, ConfigError> {
-    let time = |name, set: Option<u64>, default| {
-        within(name, set, default, 1, TIMEOUT_S_MAX).map(|seconds| Duration::from_secs(seconds as u64))
-    };
     Ok(Limits {
-        connect_timeout: time("connect_timeout_s", layer.connect_timeout_s, 10)?,
-        head_timeout_stream: time("head_timeout_stream_s", layer.head_timeout_stream_s, 60)?,
-        head_timeout_whole: time("head_timeout_whole_s", layer.head_timeout_whole_s, 600)?,
-        idle_timeout: time("idle_timeout_s", layer.idle_timeout_s, 300)?,
         request_timeout: time("request_timeout_s", layer.request_timeout_s, 900)?,
         heartbeat: time("heartbeat_s", layer.heartbeat_s, 10)?,
         drain: time("drain_s", layer.drain_s, 30)?,
@@ -302,10 +328,8 @@ fn limits(layer: &Layer) -> Result<Limits, ConfigError> {
 fn gitlab(layer: &Layer) -> Result<GitLab, ConfigError> {
     let wrong = |name| move |error: EndpointError| value(name, error);
     let base_url = layer.gitlab_base_url.as_deref().map(InstanceUrl::parse).transpose();
-    let gateway_url = layer.gitlab_ai_gateway_url.as_deref().map(GatewayUrl::parse).transpose();
     Ok(GitLab {
         base_url: base_url.map_err(wrong("gitlab_base_url"))?.unwrap_or_else(InstanceUrl::gitlab_com),
-        gateway_url: gateway_url.map_err(wrong("gitlab_ai_gateway_url"))?,
         personal_access_token: layer.gitlab_personal_access_token.clone(),
         oauth: oauth::check(layer)?,
     })

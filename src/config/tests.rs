@@ -115,6 +115,7 @@ fn effective_settings_mask_what_is_secret() {
         master_key: secret(),
         gitlab_personal_access_token: secret(),
         gitlab_oauth_client_secret: secret(),
+        proxy: Some(Secret::new("http://very-secret-value:very-secret-value@proxy.corp".to_owned())),
         client_keys: secret().map(|key| vec![key]),
         ..Layer::default()
     };
@@ -160,4 +161,132 @@ fn rules_that_are_none_are_refused() {
     std::fs::write(&path, "[[alias]]\npattern = \"x\"\nmodel = \"y\"\ntarget = \"z\"\n").unwrap();
     let error = layer::from_file(Some(&path)).unwrap_err().to_string();
     assert!(error.contains("line 4") && error.contains("target"), "{error}");
+}
+
+const CERTIFICATE: &str = include_str!("../../tests/fixtures/authority.pem");
+
+fn read_file(text: &str) -> Result<Config, ConfigError> {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("ca.pem"), CERTIFICATE).unwrap();
+    let path = dir.path().join("duopool.toml");
+    std::fs::write(&path, text.replace("CA_FILE", &dir.path().join("ca.pem").display().to_string())).unwrap();
+    Config::check(&with_data_dir(layer::from_file(Some(&path))?))
+}
+
+#[test]
+fn an_instance_has_a_way_of_its_own_and_what_it_leaves_open_is_as_for_all() {
+    let config = read_file(
+        r#"
+        connect_timeout_s = 7
+        proxy = "http://proxy.corp:3128"
+        no_proxy = "example.com"
+
+        [[instance]]
+        url = "https://Gitlab.corp/"
+        ca_file = "CA_FILE"
+        gateway_url = "https://gateway.corp"
+        idle_timeout_s = 5
+
+        [[instance]]
+        url = "https://git.example.com"
+        proxy = "none"
+        "#,
+    )
+    .unwrap();
+    let instance = |url| InstanceUrl::parse(url).unwrap();
+    let corp = config.routes.of(&instance("https://gitlab.corp"));
+    let secs = Duration::from_secs;
+    assert_eq!((corp.timeouts.connect, corp.timeouts.idle, corp.timeouts.head_stream), (secs(7), secs(5), secs(60)));
+    assert_eq!((corp.authorities.len(), &corp.detour), (1, &config.routes.usual.detour));
+    assert_eq!(config.gateways[&instance("https://gitlab.corp")].as_str(), "https://gateway.corp");
+    assert_eq!(config.routes.of(&instance("https://git.example.com")).detour, None);
+    let usual = config.routes.of(&instance("https://elsewhere.example"));
+    let detour = usual.detour.as_ref().unwrap();
+    assert!(detour.proxy_for("gitlab.com", 443).is_some() && usual.authorities.is_empty());
+    assert!(detour.proxy_for("gitlab.example.com", 443).is_none() && detour.proxy_for("127.0.0.1", 1).is_none());
+    assert_eq!(config.effective["instance"][1]["certificates"], 1, "{}", config.effective);
+}
+
+#[test]
+fn what_the_environment_says_of_its_instance_comes_before_that_ones_table() {
+    let dir = tempfile::tempdir().unwrap();
+    let ca_file = dir.path().join("ca.pem");
+    std::fs::write(&ca_file, CERTIFICATE).unwrap();
+    let table = InstanceTable {
+        url: "https://gitlab.corp".to_owned(),
+        gateway_url: Some("https://table.corp".to_owned()),
+        idle_timeout_s: Some(5),
+        ..InstanceTable::default()
+    };
+    let layer = environment(&[
+        ("GITLAB_BASE_URL", "https://gitlab.corp"),
+        ("GITLAB_CA_FILE", ca_file.to_str().unwrap()),
+        ("GITLAB_AI_GATEWAY_URL", "https://environment.corp"),
+        // No setting of its own in the environment, whatever it holds.
+        ("DUOPOOL_INSTANCE", "x"),
+    ]);
+    let layer = layer.unwrap().or(Layer { instance: Some(vec![table]), ..Layer::default() });
+    let config = Config::check(&with_data_dir(layer)).unwrap();
+    let (base, route) = (&config.gitlab.base_url, config.routes.of(&config.gitlab.base_url));
+    assert_eq!((route.authorities.len(), route.timeouts.idle), (1, Duration::from_secs(5)));
+    assert_eq!(config.gateways[base].as_str(), "https://environment.corp");
+    assert!(config.routes.usual.authorities.is_empty());
+}
+
+#[test]
+fn what_cannot_be_used_of_an_instance_is_named_and_no_password_is_shown() {
+    let long = format!("url = \"https://{}\"", "x".repeat(3_000));
+    for (table, words) in [
+        ("url = \"gitlab.corp\"", "`url`"),
+        (long.as_str(), "`url`"),
+        ("url = \"http://gitlab.corp\"", "https"),
+        ("url = \"https://me:hidden@gitlab.corp\"", "***@gitlab.corp"),
+        ("", "url"),
+        ("url = \"https://gitlab.corp\"\nca_fil = \"x\"", "unknown field `ca_fil`"),
+        ("url = \"https://gitlab.corp\"\nca_file = \"/nowhere/ca.pem\"", "/nowhere/ca.pem: No such file"),
+        ("url = \"https://gitlab.corp\"\nca_file = \"/dev/null\"", "no certificate in it"),
+        ("url = \"https://gitlab.corp\"\ngateway_url = \"http://gateway.corp\"", "`gateway_url`"),
+        ("url = \"https://gitlab.corp\"\nproxy = \"socks5://me:hidden@p\"", "not socks"),
+        ("url = \"https://gitlab.corp\"\nproxy = \"http://me:hidden@p:port\"", "`proxy`"),
+        ("url = \"https://gitlab.corp\"\nidle_timeout_s = 0", "`idle_timeout_s`"),
+        ("url = \"https://gitlab.corp\"\n[[instance]]\nurl = \"https://GITLAB.corp/\"", "a table already"),
+    ] {
+        let error = read_file(&format!("[[instance]]\n{table}\n")).unwrap_err().to_string();
+        assert!(error.contains(words) && !error.contains("hidden"), "{error} should say {words}");
+    }
+    let broken = CERTIFICATE.replace('M', "?");
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("broken.pem");
+    std::fs::write(&path, broken).unwrap();
+    let layer = Layer { ca_file: Some(path), ..Layer::default() };
+    let error = Config::check(&with_data_dir(layer)).unwrap_err().to_string();
+    assert!(error.contains("`ca_file`") && error.contains("PEM"), "{error}");
+}
+
+#[test]
+fn what_is_set_for_all_programs_counts_where_duopools_own_settings_are_silent() {
+    let around = |pairs: &'static [(&str, &str)]| {
+        surroundings::read(|name| pairs.iter().find(|(key, _)| *key == name).map(|(_, text)| (*text).to_owned()))
+    };
+    let shown = |layer: Layer| Config::check(&with_data_dir(layer)).unwrap().effective["proxy"].clone();
+    for (pairs, proxy) in [
+        (&[][..], None),
+        (&[("HTTPS_PROXY", "http://upper:1")], Some("http://upper:1")),
+        (&[("https_proxy", "lower:1"), ("HTTPS_PROXY", "http://upper:1")], Some("http://lower:1")),
+        (&[("https_proxy", ""), ("HTTPS_PROXY", "http://upper:1")], Some("http://upper:1")),
+        (&[("ALL_PROXY", "http://all:1"), ("HTTPS_PROXY", "http://upper:1")], Some("http://upper:1")),
+        (&[("ALL_PROXY", "http://all:1")], Some("http://all:1")),
+        (&[("HTTP_PROXY", "http://plain:1"), ("http_proxy", "http://plain:1")], None),
+    ] {
+        assert_eq!(shown(around(pairs).unwrap()).as_str(), proxy, "{pairs:?}");
+    }
+    let pairs = &[("HTTPS_PROXY", "http://upper:1"), ("NO_PROXY", ".corp"), ("no_proxy", "*.lower")];
+    let around_all = around(pairs).unwrap();
+    assert_eq!(around_all.no_proxy.as_deref(), Some("*.lower"));
+    let own = environment(&[("DUOPOOL_PROXY", "none")]).unwrap();
+    assert!(shown(own.or(around_all)).is_null());
+    let error = around(&[("ALL_PROXY", "socks5://me:hidden@p")]).unwrap_err().to_string();
+    assert!(error.contains("ALL_PROXY") && error.contains("DUOPOOL_PROXY") && !error.contains("hidden"), "{error}");
+    let missing = around(&[("SSL_CERT_FILE", "/nowhere.pem")]).unwrap();
+    assert!(Config::check(&with_data_dir(missing)).unwrap_err().to_string().contains("/nowhere.pem"));
 }

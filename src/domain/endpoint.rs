@@ -145,6 +145,25 @@ pub fn is_loopback_name(name: &str) -> bool {
     name.eq_ignore_ascii_case("localhost") || name.to_ascii_lowercase().ends_with(".localhost")
 }
 
+/// Names of the metadata services of clouds, which mean an address that is never connected to.
+/// Source: the documentation of Google Cloud, AWS, Azure, Alibaba Cloud and `OpenStack`.
+const METADATA_NAMES: [&str; 6] = [
+    "metadata.google.internal",
+    "metadata.goog",
+    "metadata",
+    "instance-data",
+    "instance-data.ec2.internal",
+    "metadata.azure.internal",
+];
+
+/// Returns whether `host` is the name of a cloud's metadata service.
+///
+/// For names that somebody else looks up, such as a proxy: where duopool does so itself, it checks the address.
+pub fn is_metadata_name(host: &str) -> bool {
+    let host = host.trim_end_matches('.');
+    METADATA_NAMES.iter().any(|name| host.eq_ignore_ascii_case(name))
+}
+
 /// Which addresses a host name may resolve to.
 ///
 /// A name that means this machine may lead only to loopback; any other name may not lead to loopback, so that a name

@@ -122,8 +122,20 @@ pub enum Reason {
     ProviderThrottled,
     /// The provider is overloaded or failed.
     ProviderError,
-    /// A connection, but no TLS on it that can be trusted.
+    /// The server's certificate is signed by nobody who is trusted.
+    CertificateUntrusted,
+    /// The server's certificate has ended, or has not begun.
+    CertificateExpired,
+    /// The server's certificate is for another name.
+    CertificateWrongHost,
+    /// A connection, but no TLS on it for another reason.
     TlsFailed,
+    /// The proxy cannot be reached, or does not answer as one.
+    ProxyUnreachable,
+    /// The proxy wants credentials, or others.
+    ProxyUnauthorized,
+    /// The proxy does not open the way to the server.
+    ProxyRefused,
     /// This machine reaches nobody.
     HostOffline,
     /// No answer in time.
@@ -181,7 +193,13 @@ impl Reason {
             Self::GatewayUnreachable => "the AI gateway cannot be reached",
             Self::GatewayThrottled => "the AI gateway limits the rate of calls",
             Self::ProviderRefused => "the model provider refuses the AI gateway's own key, or wants it paid for",
-            Self::TlsFailed => "no trusted TLS connection can be made",
+            Self::CertificateUntrusted => "the server's certificate is not signed by an authority that duopool trusts",
+            Self::CertificateExpired => "the server's certificate has expired, or is not valid yet",
+            Self::CertificateWrongHost => "the server's certificate is for another host name",
+            Self::TlsFailed => "no TLS connection can be made",
+            Self::ProxyUnreachable => "the proxy cannot be reached",
+            Self::ProxyUnauthorized => "the proxy wants a user name and password, or others",
+            Self::ProxyRefused => "the proxy does not open a connection to the server",
             Self::HostOffline => "this machine has no network, no DNS or no file descriptors left",
             Self::ProviderThrottled => "the model provider limits the rate of calls",
             Self::ProviderError => "the model provider is overloaded or failed",
@@ -215,6 +233,21 @@ impl Reason {
                 | Self::InstanceTooOld
                 | Self::GatewayNeedsConsent
                 | Self::ProxyNotEnabled
+        )
+    }
+
+    /// Returns whether nobody was reached, so that nothing is known of whoever was to be.
+    pub const fn is_of_the_way(self) -> bool {
+        matches!(
+            self,
+            Self::GatewayUnreachable
+                | Self::CertificateUntrusted
+                | Self::CertificateExpired
+                | Self::CertificateWrongHost
+                | Self::TlsFailed
+                | Self::ProxyUnreachable
+                | Self::ProxyUnauthorized
+                | Self::ProxyRefused
         )
     }
 
@@ -258,22 +291,47 @@ impl Reason {
             Self::InstanceUnexpected => {
                 "check the instance address, and whether a login page or proxy stands before it"
             }
-            Self::InstanceUnreachable => "check the instance address and the network",
             Self::GatewayNeedsConsent => "if you trust that gateway, add the account with its address as `gateway_url`",
-            Self::GatewayUnreachable => "check the gateway address and the network",
             Self::GatewayThrottled => "lower `max_concurrency` of the accounts if this lasts",
             Self::ProviderRefused => {
                 "on a self-hosted AI gateway, check the provider's key and its billing; on GitLab's own, waiting is all"
             }
-            Self::TlsFailed => {
-                "check the address, this machine's clock, and whether a proxy with a certificate of its own stands between"
-            }
-            Self::HostOffline => "check this machine's network and DNS, and its limit of open files",
             Self::QuotaExhausted => "wait for the monthly reset, or ask the group owner for more GitLab Credits",
             Self::QuotaUnknown => "check the user's Duo entitlement if this lasts",
             Self::ProxyNotEnabled => "ask GitLab support to enable the model proxies for the namespace",
             Self::UnsupportedModel => "list the models with `duopool models`",
             Self::TooLong => "shorten the conversation, or choose a model with a larger context",
+            other => other.fix_of_way(),
+        }
+    }
+
+    /// As [`Reason::fix`], for what stands between this machine and a server.
+    const fn fix_of_way(self) -> &'static str {
+        match self {
+            Self::GatewayUnreachable => "check the gateway address and the network",
+            Self::InstanceUnreachable => "check the instance address and the network",
+            Self::CertificateUntrusted => {
+                "if it is signed by your company's own authority, or by itself, set `ca_file` for this instance in \
+                 duopool.toml (GITLAB_CA_FILE for the instance of GITLAB_BASE_URL)"
+            }
+            Self::CertificateExpired => {
+                "check this machine's clock; if it is right, have the server's certificate renewed"
+            }
+            Self::CertificateWrongHost => {
+                "use the host name that the certificate is for, or have this one added to the certificate"
+            }
+            Self::TlsFailed => "check the address and its port, and what stands between",
+            Self::ProxyUnreachable => {
+                "check `proxy` of this instance in duopool.toml, or DUOPOOL_PROXY or HTTPS_PROXY, and whether the proxy runs"
+            }
+            Self::ProxyUnauthorized => {
+                "put the user name and password into the proxy's address: http://USER:PASSWORD@HOST:PORT, percent-encoded"
+            }
+            Self::ProxyRefused => {
+                "have the proxy allow CONNECT to this server and port, or name the server in `no_proxy` if it is reached \
+                 without; if others pass, check the server's address"
+            }
+            Self::HostOffline => "check this machine's network and DNS, and its limit of open files",
             // Waiting is all.
             _ => "",
         }

@@ -10,6 +10,7 @@ pub mod fault;
 pub mod id;
 pub mod model;
 pub mod oauth;
+pub mod route;
 pub mod secret;
 pub mod strategy;
 pub mod time;

@@ -9,16 +9,18 @@ use actix::{Addr, Recipient};
 use rand::rngs::StdRng;
 
 use crate::access::Access;
+use crate::account::lease::Lease;
 use crate::account::login::LoginsActor;
 use crate::account::registry::{Published, RegistryActor};
 use crate::domain::catalogue::Catalogue;
 use crate::domain::id::RequestId;
 use crate::domain::secret::Secret;
 use crate::domain::time::{Clock, Timestamp};
-use crate::gitlab::upstream::Upstream;
+use crate::gitlab::upstream::{Upstream, Upstreams};
 use crate::http::drain::Drain;
 use crate::router::RouterActor;
 use crate::store::backup::MakeBackup;
+use crate::stored::Stored;
 use crate::trace::Ring;
 
 /// Limits of the data path; all settable.
@@ -26,12 +28,6 @@ use crate::trace::Ring;
 pub(crate) struct DoorSettings {
     /// Largest request body, in bytes.
     pub(crate) body_bytes_max: usize,
-    /// Longest wait for the head of a streamed answer.
-    pub(crate) head_timeout_stream: Duration,
-    /// Longest wait for the head of an answer that comes whole.
-    pub(crate) head_timeout_whole: Duration,
-    /// Longest silence inside an answer.
-    pub(crate) idle_timeout: Duration,
     /// Longest time a request may take as a whole.
     pub(crate) request_timeout: Duration,
     /// A stream that has said nothing for this long gets a sign of life.
@@ -60,6 +56,8 @@ pub(crate) struct DoorParts {
     pub(crate) catalogue: Arc<Catalogue>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) drain: Arc<Drain>,
+    /// Answers that clients may refer to.
+    pub(crate) stored: Arc<Stored>,
     /// What was decided about the last requests.
     pub(crate) traces: Arc<Ring>,
     pub(crate) settings: Arc<DoorSettings>,
@@ -71,7 +69,7 @@ pub(crate) struct DoorParts {
 pub(crate) struct Door {
     pub(crate) parts: DoorParts,
     pub(crate) router: Addr<RouterActor>,
-    pub(crate) upstream: Upstream,
+    pub(crate) upstreams: Upstreams,
     pub(crate) rng: RefCell<StdRng>,
 }
 
@@ -84,6 +82,11 @@ impl Door {
     /// Draws an id for a request.
     pub(crate) fn new_request_id(&self) -> RequestId {
         RequestId::new(&mut *self.rng.borrow_mut())
+    }
+
+    /// Returns the way to the gateway of the account that is leased.
+    pub(crate) fn upstream(&self, lease: &Lease) -> &Upstream {
+        self.upstreams.of(&lease.account().instance)
     }
 
     /// Returns the limits of the data path.

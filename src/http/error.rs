@@ -92,7 +92,17 @@ impl ApiError {
             Self::MethodNotAllowed { .. } => 405,
             Self::SlowBody => 408,
             Self::Upstream {
-                reason: Reason::GatewayError | Reason::GatewayUnreachable | Reason::TlsFailed | Reason::CutShort,
+                reason:
+                    Reason::GatewayError
+                    | Reason::GatewayUnreachable
+                    | Reason::CertificateUntrusted
+                    | Reason::CertificateExpired
+                    | Reason::CertificateWrongHost
+                    | Reason::TlsFailed
+                    | Reason::ProxyUnreachable
+                    | Reason::ProxyUnauthorized
+                    | Reason::ProxyRefused
+                    | Reason::CutShort,
             } => 502,
             // Not our key, and not our place to ask for another: a 401 means the client's own key and nothing else.
             Self::Provider { status: 401 | 403, .. } => 503,
@@ -251,9 +261,16 @@ fn class_of(reason: Reason) -> ErrorClass {
         Reason::TooLong | Reason::BadRequest => ErrorClass::InvalidRequest,
         Reason::UnsupportedModel => ErrorClass::NotFound,
         Reason::Timeout => ErrorClass::Timeout,
-        Reason::GatewayError | Reason::GatewayUnreachable | Reason::TlsFailed | Reason::CutShort => {
-            ErrorClass::Internal
-        }
+        Reason::GatewayError
+        | Reason::GatewayUnreachable
+        | Reason::CertificateUntrusted
+        | Reason::CertificateExpired
+        | Reason::CertificateWrongHost
+        | Reason::TlsFailed
+        | Reason::ProxyUnreachable
+        | Reason::ProxyUnauthorized
+        | Reason::ProxyRefused
+        | Reason::CutShort => ErrorClass::Internal,
         Reason::TokenInvalid
         | Reason::TokenExpired
         | Reason::TokenRevoked

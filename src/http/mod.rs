@@ -42,6 +42,7 @@ pub(crate) fn routes(config: &mut ServiceConfig) {
                 .route(web::post().to(openai_responses::responses))
                 .route(web::get().guard(when::fn_guard(wants_websocket)).to(openai_responses::websocket)),
         )
+        .service(web::resource("/v1/responses/{id:.*}").default_service(web::route().to(openai_responses::by_id)))
         .service(get("/v1/models").route(web::get().to(models::list)))
         .service(get("/v1/models/{id:.*}").route(web::get().to(models::one)))
         .service(get("/healthz").route(web::get().to(health::alive)))

@@ -18,3 +18,10 @@ pub(crate) async fn responses(request: HttpRequest, payload: Payload, door: Data
 pub(crate) async fn websocket(request: HttpRequest, door: Data<Door>) -> HttpResponse {
     failure(&request, &door, &ApiError::UpgradeRefused)
 }
+
+/// Says that answers are not to be had by their ids.
+pub(crate) async fn by_id(request: HttpRequest, door: Data<Door>) -> HttpResponse {
+    let message = "answers cannot be read, deleted or compacted here; those of Claude models can be continued within an hour, \
+                   by `previous_response_id` or `item_reference` in POST /v1/responses";
+    failure(&request, &door, &ApiError::NotFound { message: message.to_owned() })
+}

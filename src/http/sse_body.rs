@@ -22,7 +22,7 @@ use crate::gitlab::upstream::{ByteStream, ReadError};
 use crate::http::door::Door;
 use crate::http::drain::Open;
 use crate::http::error::ApiError;
-use crate::http::exchange::{of_answer_error, of_deadline, of_event, told_of};
+use crate::http::exchange::{Keep, of_answer_error, of_deadline, of_event, told_of};
 use crate::protocol::translate::{End, Flow, Pipe};
 use crate::trace::{Failure, Outcome, Trail};
 
@@ -46,7 +46,10 @@ pub(crate) struct Start {
     pub(crate) dialect: Dialect,
     pub(crate) request: RequestId,
     pub(crate) deadline: Instant,
+    /// Longest silence of the upstream.
+    pub(crate) idle: Duration,
     pub(crate) trail: Rc<Trail>,
+    pub(crate) keep: Option<Keep>,
 }
 
 /// The body.
@@ -63,8 +66,11 @@ pub(crate) struct SseBody {
     dialect: Dialect,
     request: RequestId,
     deadline: Instant,
+    idle: Duration,
     /// Says that the client left if it is dropped before anything else is said.
     trail: Rc<Trail>,
+    /// Keeps the answer once it is whole, where the client may refer to it.
+    keep: Option<Keep>,
     heard_at: Instant,
     spoke_at: Instant,
     tick: Interval,
@@ -86,7 +92,9 @@ impl SseBody {
             dialect: start.dialect,
             request: start.request,
             deadline: start.deadline,
+            idle: start.idle,
             trail: start.trail,
+            keep: start.keep,
             heard_at: now,
             spoke_at: now,
             tick,
@@ -103,6 +111,10 @@ impl SseBody {
         {
             lease.succeeded();
             self.trail.answered();
+            // Before the client has read the end, and can send what refers to it.
+            if let Some(keep) = self.keep.take() {
+                keep.answered(&self.door, self.pipe.answered());
+            }
         }
     }
 
@@ -199,7 +211,6 @@ impl SseBody {
     /// Looks at the time while the upstream is silent; returns what is to be said about it.
     fn look_at_the_time(&mut self) -> Option<Bytes> {
         let now = Instant::now();
-        let settings = self.door.settings();
         if self.pipe.finished() {
             // The answer is whole and only its connection lingers: nothing is said after a terminal event.
             self.upstream = None;
@@ -214,10 +225,10 @@ impl SseBody {
         if now >= self.deadline {
             return Some(self.fail(of_deadline()));
         }
-        if now.duration_since(self.heard_at) >= settings.idle_timeout {
+        if now.duration_since(self.heard_at) >= self.idle {
             return Some(self.fail(of_read_error(Call::Gateway, &ReadError::Stalled)));
         }
-        if now.duration_since(self.spoke_at) >= settings.heartbeat && self.pipe.at_event_boundary() {
+        if now.duration_since(self.spoke_at) >= self.door.settings().heartbeat && self.pipe.at_event_boundary() {
             let beat = if self.dialect == Dialect::Messages { PING } else { COMMENT };
             return Some(Bytes::from_static(beat));
         }

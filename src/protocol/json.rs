@@ -217,7 +217,16 @@ const BRACES_MAX: usize = 1_000_000;
 
 /// Refuses a body of so many objects that reading it would take many times its size.
 pub(super) fn refuse_crowds(body: &[u8]) -> Result<(), Refusal> {
-    if memchr::memchr_iter(b'{', body).count() > BRACES_MAX {
+    refuse_crowds_in(std::iter::once(body))
+}
+
+/// As [`refuse_crowds`], for a body that comes in several texts.
+pub(super) fn refuse_crowds_in<'a>(mut texts: impl Iterator<Item = &'a [u8]>) -> Result<(), Refusal> {
+    let many = texts.try_fold(0, |braces, text| {
+        let braces = braces + memchr::memchr_iter(b'{', text).count();
+        (braces <= BRACES_MAX).then_some(braces)
+    });
+    if many.is_none() {
         let message = format!("the body must not have more than {BRACES_MAX} JSON objects");
         return Err(Refusal { message, param: None });
     }

@@ -66,7 +66,7 @@ impl Counter {
 
     fn block(&mut self, block: &Block<'_>) {
         match block {
-            Block::Text(text) => self.text(text),
+            Block::Text(text) | Block::Refusal(text) => self.text(text),
             Block::Image(_) => self.tokens += IMAGE_TOKENS,
             Block::Document(document) => {
                 self.tokens += match &document.source {

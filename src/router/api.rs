@@ -25,7 +25,7 @@ use crate::trace::{Nobody, Record};
 pub(crate) struct Acquire {
     /// What the client asked for.
     pub(crate) wanted: Wanted,
-    /// The dialects that would serve it, the best one first.
+    /// The dialects that would serve it. Which of them is best for a model the catalogue says.
     pub(crate) dialects: &'static [Dialect],
     /// The pools that its key may use; empty: every pool.
     pub(crate) pools: Arc<[String]>,

@@ -191,6 +191,7 @@ impl World {
         let (state, settings) = (&account.state, &account.settings);
         let snapshot = Snapshot {
             id: id.clone(),
+            instance: instance_url(self.truth.users[account.user].instance),
             group: self.truth.group_of(account.user),
             pool: settings.pool.into(),
             priority: settings.priority,

@@ -61,7 +61,7 @@ impl AccountActor {
         let (credential, permit) = (self.record.credential_generation, self.permit.take());
         let chosen_by = self.gateway_changes;
         let minting = async move {
-            let session = Session { upstream: &office.upstream, instance: &instance, token: &token };
+            let session = Session { upstream: office.upstreams.of(&instance), instance: &instance, token: &token };
             let result = minting::grant(session, &choice, &probe).await;
             settle(permit, result.as_ref().err());
             result
@@ -168,7 +168,8 @@ impl AccountActor {
     /// Asks the gateway, without cost, whether there is credit for `model` again.
     pub(super) fn ask_credit(&mut self, model: ModelName, ctx: &mut Context<Self>) {
         let Some(grant) = self.state.grant().cloned() else { return };
-        let (upstream, way) = (self.office.upstream.clone(), self.way(&grant, &model));
+        let upstream = self.office.upstreams.of(&self.record.instance).clone();
+        let way = self.way(&grant, &model);
         let asking = async move {
             let answer = minting::count_tokens(&upstream, &grant, &model).await;
             (grant.generation, model, answer.map_err(|error| error.fault))
@@ -236,7 +237,7 @@ impl AccountActor {
         let root = self.root_namespace_id.clone();
         let (credential, permit) = (self.record.credential_generation, self.permit.take());
         let listing = async move {
-            let session = Session { upstream: &office.upstream, instance: &instance, token: &token };
+            let session = Session { upstream: office.upstreams.of(&instance), instance: &instance, token: &token };
             let result = models::discover(session, root.as_deref()).await;
             settle(permit, result.as_ref().err());
             result

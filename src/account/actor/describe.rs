@@ -19,6 +19,7 @@ impl AccountActor {
     pub(super) fn snapshot(&self, ctx: &Context<Self>) -> Snapshot {
         Snapshot {
             id: self.record.id.clone(),
+            instance: self.record.instance.clone(),
             group: self.group(),
             pool: self.record.pool.as_str().into(),
             priority: self.record.priority,

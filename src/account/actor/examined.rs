@@ -39,7 +39,8 @@ impl AccountActor {
         let (office, record) = (self.office.clone(), self.record.clone());
         let begun = async move {
             let token = record.credential.token().clone();
-            let session = Session { upstream: &office.upstream, instance: &record.instance, token: &token };
+            let session =
+                Session { upstream: office.upstreams.of(&record.instance), instance: &record.instance, token: &token };
             Examination::begin(session, &record.credential, office.clock.now()).await
         };
         let done = begun.into_actor(self).then(|(exam, go_on), actor: &mut Self, ctx| {
@@ -70,7 +71,7 @@ impl AccountActor {
         let (grant, root) = (self.state.grant().cloned(), self.root_namespace_id.clone());
         let looking = async move {
             let probe = probe_model(&office.catalogue);
-            let session = Session { upstream: &office.upstream, instance: &instance, token: &token };
+            let session = Session { upstream: office.upstreams.of(&instance), instance: &instance, token: &token };
             let missing = without_call(Reason::GrantMissing);
             let access = match (&refused, &grant) {
                 (Some(error), _) => Err(error),

@@ -131,7 +131,7 @@ impl AccountActor {
         let grant = self.state.grant().cloned();
         let credential = self.record.credential.clone();
         let checking = async move {
-            let session = Session { upstream: &office.upstream, instance: &instance, token: &token };
+            let session = Session { upstream: office.upstreams.of(&instance), instance: &instance, token: &token };
             checkup::run(session, &credential, grant.as_deref(), &probe_model(&office.catalogue), office.clock.now())
                 .await
         };

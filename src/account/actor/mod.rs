@@ -6,6 +6,7 @@ mod examined;
 mod handlers;
 mod orders;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,7 +31,7 @@ use crate::domain::model::ModelName;
 use crate::domain::time::Clock;
 use crate::gitlab::error::CallError;
 use crate::gitlab::models::Available;
-use crate::gitlab::upstream::Upstream;
+use crate::gitlab::upstream::Upstreams;
 use crate::store::{AccountRecord, Credential, GrantRecord, PutAccount, PutAccountFromLogin, StoreActor, StoreError};
 use calls::restore;
 
@@ -43,8 +44,8 @@ const MAILBOX: usize = 256;
 /// What the accounts of a server have in common.
 #[derive(Clone)]
 pub(crate) struct AccountSettings {
-    /// A configured gateway, for the accounts of one instance.
-    pub(crate) gateway: Option<(InstanceUrl, GatewayUrl)>,
+    /// The configured gateways, for the accounts of their instances.
+    pub(crate) gateways: Arc<BTreeMap<InstanceUrl, GatewayUrl>>,
     /// What `gitlab-duo` means where GitLab names no model.
     pub(crate) model: Option<ModelName>,
     /// Whether grants are renewed and models listed without being asked.
@@ -54,7 +55,7 @@ pub(crate) struct AccountSettings {
 /// What every account's actor is handed.
 #[derive(Clone)]
 pub(crate) struct Office {
-    pub(crate) upstream: Upstream,
+    pub(crate) upstreams: Upstreams,
     pub(crate) store: Addr<StoreActor>,
     pub(crate) registry: Recipient<SnapshotChanged>,
     pub(crate) broker: Addr<BrokerActor>,
@@ -68,8 +69,7 @@ pub(crate) struct Office {
 impl Office {
     /// Returns the configured gateway for `instance`, if there is one.
     pub(crate) fn configured_gateway(&self, instance: &InstanceUrl) -> Option<GatewayUrl> {
-        let configured = self.settings.gateway.as_ref().filter(|(of, _)| of == instance);
-        configured.map(|(_, gateway)| gateway.clone())
+        self.settings.gateways.get(instance).cloned()
     }
 
     /// Stores `record`; the login that it came by, if it is a stored one, is removed with the same write.

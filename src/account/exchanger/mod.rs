@@ -28,7 +28,7 @@ use crate::domain::oauth::{OAuthApp, OAuthPair};
 use crate::domain::time::{Clock, Timestamp};
 use crate::gitlab::error::CallError;
 use crate::gitlab::oauth::{ExchangeError, OAuthClient};
-use crate::gitlab::upstream::Upstream;
+use crate::gitlab::upstream::Upstreams;
 use crate::store::{Credential, ExchangeNote, NoteExchange, PutPair, StoreActor, StoreError, Written};
 
 /// Accounts ask when the broker gave them a turn, which is a few at a time; this is for bursts.
@@ -36,7 +36,7 @@ const MAILBOX: usize = 256;
 
 /// Runs exchanges.
 pub(crate) struct ExchangerActor {
-    upstream: Upstream,
+    upstreams: Upstreams,
     store: Addr<StoreActor>,
     clock: Arc<dyn Clock>,
     rng: StdRng,
@@ -119,10 +119,10 @@ enum Done {
 
 impl ExchangerActor {
     /// Starts it on the present arbiter.
-    pub(crate) fn start_with(upstream: Upstream, store: Addr<StoreActor>, clock: Arc<dyn Clock>) -> Addr<Self> {
+    pub(crate) fn start_with(upstreams: Upstreams, store: Addr<StoreActor>, clock: Arc<dyn Clock>) -> Addr<Self> {
         let rng = StdRng::from_rng(&mut rand::rng());
         let (running, finishing) = (BTreeMap::new(), Vec::new());
-        Self { upstream, store, clock, rng, running, last: 0, closing: false, finishing }.start()
+        Self { upstreams, store, clock, rng, running, last: 0, closing: false, finishing }.start()
     }
 
     fn heard(&mut self, id: u64, heard: Heard, ctx: &mut Context<Self>) {
@@ -203,10 +203,11 @@ impl ExchangerActor {
     }
 
     fn ask(&mut self, id: u64, what: What, ctx: &mut Context<Self>) {
-        let (upstream, clock) = (self.upstream.clone(), Arc::clone(&self.clock));
+        let (upstreams, clock) = (self.upstreams.clone(), Arc::clone(&self.clock));
         let asking = async move {
             let What { instance, app, pair, account, .. } = what;
-            let client = OAuthClient { upstream: &upstream, instance: &instance, app: &app, clock: &*clock };
+            let upstream = upstreams.of(&instance);
+            let client = OAuthClient { upstream, instance: &instance, app: &app, clock: &*clock };
             (account, client.refresh(&pair).await)
         };
         ctx.spawn(asking.into_actor(self).map(move |(account, result), actor, ctx| {
@@ -262,10 +263,11 @@ impl ExchangerActor {
 
     /// Has GitLab take back a pair that nobody will use.
     fn give_up(&mut self, id: u64, what: What, pair: OAuthPair, ctx: &mut Context<Self>) {
-        let (upstream, clock) = (self.upstream.clone(), Arc::clone(&self.clock));
+        let (upstreams, clock) = (self.upstreams.clone(), Arc::clone(&self.clock));
         let revoking = async move {
             let What { instance, app, account, .. } = what;
-            let client = OAuthClient { upstream: &upstream, instance: &instance, app: &app, clock: &*clock };
+            let upstream = upstreams.of(&instance);
+            let client = OAuthClient { upstream, instance: &instance, app: &app, clock: &*clock };
             (account, client.revoke(pair.refresh_token.as_ref().unwrap_or(&pair.access_token)).await)
         };
         ctx.spawn(revoking.into_actor(self).map(move |(account, result), actor, _| {

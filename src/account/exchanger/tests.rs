@@ -8,7 +8,7 @@ use crate::domain::fault::Reason;
 use crate::domain::secret::Secret;
 use crate::domain::time::TestClock;
 use crate::gitlab::upstream::tests::raw_server::{Peer, RawServer, give_way, in_time};
-use crate::gitlab::upstream::tests::upstream;
+use crate::gitlab::upstream::tests::upstreams;
 use crate::store::failing_store::{FailingStore, Switch};
 use crate::store::{AccountRecord, DeleteAccount, Load, PutAccount};
 
@@ -97,7 +97,7 @@ impl Bench {
         };
         store.send(PutAccount(record.clone())).await.unwrap().unwrap();
         let clock = Arc::new(TestClock::at(NOW));
-        let exchanger = ExchangerActor::start_with(upstream(), store.clone(), clock.clone());
+        let exchanger = ExchangerActor::start_with(upstreams(), store.clone(), clock.clone());
         Self {
             gitlab,
             store,

@@ -28,7 +28,7 @@ use crate::domain::oauth::{OAuthApp, OAuthPair};
 use crate::domain::secret::Secret;
 use crate::domain::time::{Clock, Timestamp};
 use crate::gitlab::oauth::{ExchangeError, authorize_url};
-use crate::gitlab::upstream::Upstream;
+use crate::gitlab::upstream::Upstreams;
 use crate::store::{LoginRecord, LoginState, StoreActor};
 
 /// How often deadlines are compared with wall time.
@@ -41,7 +41,7 @@ const AGAIN_MAX: Duration = Duration::from_mins(15);
 
 /// What the keeper is built from.
 pub(crate) struct LoginsParts {
-    pub(crate) upstream: Upstream,
+    pub(crate) upstreams: Upstreams,
     pub(crate) store: Addr<StoreActor>,
     pub(crate) registry: Addr<RegistryActor>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -79,9 +79,9 @@ struct Later {
 impl LoginsActor {
     /// Builds the keeper.
     pub(crate) fn new(parts: LoginsParts) -> Self {
-        let LoginsParts { upstream, store, registry, clock, catalogue, settings, left } = parts;
+        let LoginsParts { upstreams, store, registry, clock, catalogue, settings, left } = parts;
         Self {
-            office: Office { upstream, store, registry, clock, catalogue, settings: Arc::new(settings) },
+            office: Office { upstreams, store, registry, clock, catalogue, settings: Arc::new(settings) },
             logins: Logins::default(),
             rng: StdRng::from_rng(&mut rand::rng()),
             left,
@@ -259,12 +259,17 @@ impl LoginsActor {
             }
             Completed::Never(problem) => actor.fail(&id, problem),
             Completed::Later(problem, record) => {
-                let wait = AGAIN_FIRST.saturating_mul(1 << tries.min(10)).min(AGAIN_MAX);
-                let (at, tries) = (actor.now() + wait, tries.saturating_add(1));
-                actor.later.push(Later { at, tries, record: *record });
+                actor.try_later(*record, tries);
                 actor.move_on(&id, Phase::Checking { problem: Some(problem) });
             }
         }));
+    }
+
+    /// Has a pair that is stored tried again.
+    pub(super) fn try_later(&mut self, record: LoginRecord, tries: u32) {
+        let wait = AGAIN_FIRST.saturating_mul(1 << tries.min(10)).min(AGAIN_MAX);
+        let (at, tries) = (self.now() + wait, tries.saturating_add(1));
+        self.later.push(Later { at, tries, record });
     }
 
     /// Ends a login without an account.

@@ -1,5 +1,8 @@
 //! What the keeper of the logins is asked.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use actix::Message;
 
 use crate::account::login::Given;
@@ -24,8 +27,8 @@ pub(crate) struct LoginSettings {
     pub(crate) redirect_uri: String,
     /// Where a browser is sent back to from anywhere, if others reach this server.
     pub(crate) public_redirect_uri: Option<String>,
-    /// A configured gateway, for the users of one instance.
-    pub(crate) gateway: Option<(InstanceUrl, GatewayUrl)>,
+    /// The configured gateways, for the users of their instances.
+    pub(crate) gateways: Arc<BTreeMap<InstanceUrl, GatewayUrl>>,
     /// Whether a login that was left behind is completed without being asked.
     pub(crate) timers: bool,
 }

@@ -26,7 +26,7 @@ use crate::gitlab::gateway::Grant;
 use crate::gitlab::identity::{self, Identity};
 use crate::gitlab::oauth::{ExchangeError, OAuthClient};
 use crate::gitlab::rest::Session;
-use crate::gitlab::upstream::Upstream;
+use crate::gitlab::upstream::Upstreams;
 use crate::store::{Credential, DeleteLogin, LoginRecord, LoginState, PutLogin, StoreActor};
 
 /// Waits before a token that GitLab does not know is tried again: one that is seconds old may not have reached the replica
@@ -51,7 +51,7 @@ pub(super) const REFUSALS_BELIEVED: u32 = 5;
 /// What logins need of the rest of the house.
 #[derive(Clone)]
 pub(super) struct Office {
-    pub(super) upstream: Upstream,
+    pub(super) upstreams: Upstreams,
     pub(super) store: Addr<StoreActor>,
     pub(super) registry: Addr<RegistryActor>,
     pub(super) clock: Arc<dyn Clock>,
@@ -78,7 +78,8 @@ enum Obstacle {
 impl Office {
     /// Returns the way to GitLab for the login of `record`.
     pub(super) fn client<'a>(&'a self, record: &'a LoginRecord) -> OAuthClient<'a> {
-        OAuthClient { upstream: &self.upstream, instance: &record.instance, app: &record.app, clock: &*self.clock }
+        let upstream = self.upstreams.of(&record.instance);
+        OAuthClient { upstream, instance: &record.instance, app: &record.app, clock: &*self.clock }
     }
 
     /// Stores the intent to ask for a pair. Without it, nothing is asked: a pair that a crash takes away would be missed by
@@ -128,7 +129,8 @@ impl Office {
         let LoginState::Issued(pair) = record.state.clone() else {
             return Completed::Never(problem("GitLab handed out no tokens".to_owned(), None));
         };
-        let session = Session { upstream: &self.upstream, instance: &record.instance, token: &pair.access_token };
+        let upstream = self.upstreams.of(&record.instance);
+        let session = Session { upstream, instance: &record.instance, token: &pair.access_token };
         let identity = match self.when_known(&pair, || identity::of_oauth(session, &pair.scopes)).await {
             Ok(identity) => identity,
             Err(error) => {
@@ -147,7 +149,7 @@ impl Office {
         if let Ok(mint) = &mint
             && let Some(grant) = Grant::new(&mint.minted, Generation::default(), mint.gateway.clone())
         {
-            let counted = minting::count_tokens(&self.upstream, &grant, &probe).await;
+            let counted = minting::count_tokens(upstream, &grant, &probe).await;
             findings.push(found("gateway", "the AI gateway accepts the credential", counted.as_ref().copied()));
         }
         self.admit(record, pair, identity, mint, findings).await
@@ -275,8 +277,7 @@ impl Office {
     }
 
     fn gateway(&self, record: &LoginRecord) -> Option<crate::domain::endpoint::GatewayUrl> {
-        let configured = self.settings.gateway.as_ref().filter(|(of, _)| *of == record.instance);
-        record.gateway_url.clone().or_else(|| configured.map(|(_, gateway)| gateway.clone()))
+        record.gateway_url.clone().or_else(|| self.settings.gateways.get(&record.instance).cloned())
     }
 }
 

@@ -9,6 +9,7 @@ pub(crate) mod api;
 pub(crate) mod callback;
 mod completion;
 mod device;
+pub(crate) mod import;
 mod pat;
 mod table;
 #[cfg(test)]

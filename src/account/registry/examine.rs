@@ -32,7 +32,7 @@ impl Handler<ExamineToken> for RegistryActor {
         let office = self.office.clone();
         Box::pin(async move {
             let ExamineToken { instance, token, gateway_url } = asked;
-            let session = Session { upstream: &office.upstream, instance: &instance, token: &token };
+            let session = Session { upstream: office.upstreams.of(&instance), instance: &instance, token: &token };
             let credential =
                 Credential::PersonalAccessToken { token: token.clone(), scopes: Vec::new(), expires_on: None };
             let (mut exam, go_on) = Examination::begin(session, &credential, office.clock.now()).await;

@@ -36,7 +36,7 @@ use crate::domain::endpoint::GatewayUrl;
 use crate::domain::id::AccountId;
 use crate::domain::model::ModelName;
 use crate::domain::time::Clock;
-use crate::gitlab::upstream::Upstream;
+use crate::gitlab::upstream::Upstreams;
 use crate::store::{AccountRecord, Contents, DeleteAccount, Deleted, Load, StoreActor, StoreError};
 
 /// How often it is looked whether an account's actor died.
@@ -48,7 +48,7 @@ const MAILBOX: usize = 4_096;
 
 /// What the registry is built from.
 pub(crate) struct RegistryParts {
-    pub(crate) upstream: Upstream,
+    pub(crate) upstreams: Upstreams,
     pub(crate) store: Addr<StoreActor>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) catalogue: Arc<Catalogue>,
@@ -146,9 +146,10 @@ impl RegistryActor {
             let health = SharedHealth::restored(parts.contents.shared_health.as_deref(), clock.now());
             let news = ctx.address().recipient();
             let shared = SharedDesk { news: news.clone(), published: Arc::clone(&parts.published) };
-            let exchanger = ExchangerActor::start_with(parts.upstream.clone(), parts.store.clone(), Arc::clone(&clock));
+            let exchanger =
+                ExchangerActor::start_with(parts.upstreams.clone(), parts.store.clone(), Arc::clone(&clock));
             let office = Office {
-                upstream: parts.upstream,
+                upstreams: parts.upstreams,
                 store: parts.store,
                 broker: BrokerActor::start_with(clock, news, health.pauses().clone()),
                 exchanger,
@@ -361,7 +362,8 @@ impl Handler<AddAccount> for RegistryActor {
         let checking = async move {
             let fixed = office.configured_gateway(&new.instance);
             let probe = probe_model(&office.catalogue);
-            let checked = login::check(&office.upstream, &new, fixed, &probe, office.clock.now()).await;
+            let checked =
+                login::check(office.upstreams.of(&new.instance), &new, fixed, &probe, office.clock.now()).await;
             (new, checked)
         };
         Box::pin(checking.into_actor(self).then(|(new, checked), actor, _| match checked {
@@ -406,9 +408,9 @@ impl Handler<RemoveAccount> for RegistryActor {
             if !known && deleted == Deleted::Nothing {
                 return Ok(None);
             }
-            let Office { upstream, exchanger, clock, .. } = &office;
+            let Office { upstreams, exchanger, clock, .. } = &office;
             Ok(Some(if revoke {
-                removal::revoke(&id, &deleted, upstream, exchanger, &**clock).await
+                removal::revoke(&id, &deleted, upstreams, exchanger, &**clock).await
             } else {
                 Removal::without_revocation(&id)
             }))

@@ -10,7 +10,7 @@ use crate::domain::id::Generation;
 use crate::domain::secret::Secret;
 use crate::domain::time::{SystemClock, Timestamp};
 use crate::gitlab::direct_access::{Endpoint, Minted};
-use crate::gitlab::upstream::UpstreamSettings;
+use crate::gitlab::upstream::tests::upstreams;
 use crate::store::{Credential, MemoryStore, PutAccount};
 
 fn record(user_id: u64) -> AccountRecord {
@@ -58,11 +58,11 @@ async fn registry_and_store_of(records: &[AccountRecord]) -> (Addr<RegistryActor
     let contents = store.send(Load).await.unwrap().unwrap();
     let published = Arc::new(ArcSwap::default());
     let registry = RegistryActor::start_with(RegistryParts {
-        upstream: Upstream::new(&UpstreamSettings::with_web_roots(Duration::from_secs(1))),
+        upstreams: upstreams(),
         store: store.clone(),
         clock: Arc::new(SystemClock),
         catalogue: Arc::new(Catalogue::builtin().unwrap()),
-        settings: AccountSettings { gateway: None, model: None, timers: false },
+        settings: AccountSettings { gateways: Arc::default(), model: None, timers: false },
         published: Arc::clone(&published),
         contents,
     });

@@ -283,7 +283,9 @@ impl SharedHealth {
         let answered = match fault.scope {
             // Its own time was over, and nobody knows what was slow.
             Scope::Request => fault.reason != Reason::Timeout,
-            Scope::Model | Scope::Account | Scope::Namespace | Scope::Provider => true,
+            // Its way may be one that others do not go, and has ended before the gateway.
+            Scope::Account => !fault.reason.is_of_the_way(),
+            Scope::Model | Scope::Namespace | Scope::Provider => true,
             Scope::Gateway | Scope::Instance | Scope::Host => false,
         };
         if answered {

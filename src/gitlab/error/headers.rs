@@ -105,6 +105,11 @@ impl WaitHeaders {
         self.get(DATE).and_then(Timestamp::from_http_date)
     }
 
+    /// Returns when to come back as the server put it, in seconds or as a date.
+    pub(crate) fn retry_after(&self) -> Option<&str> {
+        self.get("retry-after")
+    }
+
     fn get(&self, wanted: &str) -> Option<&str> {
         self.0.iter().find(|(name, _)| *name == wanted).map(|(_, value)| value.as_str())
     }

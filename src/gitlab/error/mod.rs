@@ -12,7 +12,7 @@ use crate::domain::fault::{Fault, Hold, Reason, Scope};
 use evidence::Evidence;
 pub(crate) use evidence::Said;
 pub(crate) use headers::WaitHeaders;
-pub(crate) use stage::{Stage, of_read_error, of_send_error, of_stage};
+pub(crate) use stage::{Stage, of_read_error, of_send_error, of_send_error_apart, of_stage};
 use table::TABLE;
 
 /// What was called. Rows of the table apply to one group of calls.

@@ -2,7 +2,7 @@
 
 use crate::domain::fault::{Fault, Hold, Reason, Scope};
 use crate::gitlab::error::{Call, CallError, clean};
-use crate::gitlab::upstream::{ReadError, SendError};
+use crate::gitlab::upstream::{ProxyFault, ReadError, SendError, TlsFault};
 
 /// How far a call came before it ended without an answer that could be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,7 +13,19 @@ pub(crate) enum Stage {
     Connect,
     /// A name that leads to an address which is never connected to.
     ForbiddenAddress,
-    /// A connection, but no TLS on it.
+    /// No proxy, or none that answers.
+    Proxy,
+    /// A proxy that wants credentials, or others.
+    ProxyCredentials,
+    /// A proxy that does not open the way.
+    ProxyRefused,
+    /// A connection, but a certificate that nobody who is trusted has signed.
+    TlsUntrusted,
+    /// A connection, but a certificate that has ended or not begun.
+    TlsExpired,
+    /// A connection, but a certificate for another name.
+    TlsWrongHost,
+    /// A connection, but no TLS on it for another reason.
     Tls,
     /// The connection broke while the request was written or before an answer, or what came is not HTTP.
     Broken,
@@ -77,6 +89,12 @@ const STAGES: &[Row] = &[
     row!("gateway-host", Gateway Host                 => Host HostOffline, Backoff, true, "POSIX: ENETUNREACH, EMFILE, EADDRNOTAVAIL; EAI_AGAIN"),
     row!("gateway-connect", Gateway Connect           => Gateway GatewayUnreachable, Backoff, true, "own: nothing was sent"),
     row!("gateway-forbidden-address", Gateway ForbiddenAddress => Gateway GatewayUnreachable, Backoff, true, "own: link-local and metadata addresses are never connected to"),
+    row!("gateway-proxy", Gateway Proxy               => Gateway ProxyUnreachable, Backoff, true, "own: nothing was sent"),
+    row!("gateway-proxy-credentials", Gateway ProxyCredentials => Gateway ProxyUnauthorized, Backoff, true, "RFC 9110, section 15.5.8: 407; 401 seen from tinyproxy 1.11"),
+    row!("gateway-proxy-refused", Gateway ProxyRefused => Gateway ProxyRefused, Backoff, true, "RFC 9110, section 9.3.6: anything but a 2xx to CONNECT; 403 by its rules, 500 to 504 where it cannot reach the server"),
+    row!("gateway-tls-untrusted", Gateway TlsUntrusted => Gateway CertificateUntrusted, Backoff, true, "rustls: UnknownIssuer; CaUsedAsEndEntity, which a certificate that signs itself meets first"),
+    row!("gateway-tls-expired", Gateway TlsExpired    => Gateway CertificateExpired, Backoff, true, "rustls: Expired, NotValidYet"),
+    row!("gateway-tls-wrong-host", Gateway TlsWrongHost => Gateway CertificateWrongHost, Backoff, true, "rustls: NotValidForName"),
     row!("gateway-tls", Gateway Tls                   => Gateway TlsFailed, Backoff, true, "own: nothing was sent"),
     row!("gateway-broken", Gateway Broken             => Gateway GatewayUnreachable, Backoff, true, "own: closed without an answer, as a gateway does that restarts"),
     row!("gateway-head-timeout", Gateway Head         => Gateway Timeout, Backoff, false, "own: it may have been worked on, and billed"),
@@ -90,6 +108,12 @@ const STAGES: &[Row] = &[
     row!("gitlab-host", GitLab Host                   => Host HostOffline, Backoff, true, "POSIX: ENETUNREACH, EMFILE, EADDRNOTAVAIL; EAI_AGAIN"),
     row!("gitlab-connect", GitLab Connect             => Instance InstanceUnreachable, Backoff, true, "own"),
     row!("gitlab-forbidden-address", GitLab ForbiddenAddress => Instance InstanceUnreachable, Backoff, true, "own: link-local and metadata addresses are never connected to"),
+    row!("gitlab-proxy", GitLab Proxy                 => Instance ProxyUnreachable, Backoff, true, "own"),
+    row!("gitlab-proxy-credentials", GitLab ProxyCredentials => Instance ProxyUnauthorized, Backoff, true, "RFC 9110, section 15.5.8: 407; 401 seen from tinyproxy 1.11"),
+    row!("gitlab-proxy-refused", GitLab ProxyRefused  => Instance ProxyRefused, Backoff, true, "RFC 9110, section 9.3.6: anything but a 2xx to CONNECT"),
+    row!("gitlab-tls-untrusted", GitLab TlsUntrusted  => Instance CertificateUntrusted, Backoff, true, "rustls: UnknownIssuer, CaUsedAsEndEntity"),
+    row!("gitlab-tls-expired", GitLab TlsExpired      => Instance CertificateExpired, Backoff, true, "rustls: Expired, NotValidYet"),
+    row!("gitlab-tls-wrong-host", GitLab TlsWrongHost => Instance CertificateWrongHost, Backoff, true, "rustls: NotValidForName"),
     row!("gitlab-tls", GitLab Tls                     => Instance TlsFailed, Backoff, true, "own"),
     row!("gitlab-broken", GitLab Broken               => Instance InstanceUnexpected, Backoff, true, "own: closed without an answer, or not HTTP"),
     row!("gitlab-head-timeout", GitLab Head           => Instance InstanceUnreachable, Backoff, true, "own"),
@@ -115,11 +139,27 @@ pub(crate) fn of_send_error(call: Call, error: &SendError) -> CallError {
         SendError::Host(_) => Stage::Host,
         SendError::Connect(_) => Stage::Connect,
         SendError::ForbiddenAddress => Stage::ForbiddenAddress,
-        SendError::Tls(_) => Stage::Tls,
+        SendError::Proxy(ProxyFault::Unreachable, _) => Stage::Proxy,
+        SendError::Proxy(ProxyFault::Credentials, _) => Stage::ProxyCredentials,
+        SendError::Proxy(ProxyFault::Refused, _) => Stage::ProxyRefused,
+        SendError::Tls(TlsFault::Untrusted, _) => Stage::TlsUntrusted,
+        SendError::Tls(TlsFault::Expired, _) => Stage::TlsExpired,
+        SendError::Tls(TlsFault::WrongHost, _) => Stage::TlsWrongHost,
+        SendError::Tls(TlsFault::Other, _) => Stage::Tls,
         SendError::Broken(_) => Stage::Broken,
         SendError::Timeout => Stage::Head,
     };
     of_stage(call, stage, &error.to_string())
+}
+
+/// As [`of_send_error`], for a call on a way that one instance has to itself. Where it ends before the gateway, nothing is
+/// said of that, which other instances may reach as ever: it is the business of the accounts on this way, each by itself.
+pub(crate) fn of_send_error_apart(call: Call, error: &SendError) -> CallError {
+    let mut told = of_send_error(call, error);
+    if told.fault.reason.is_of_the_way() && told.fault.scope == Scope::Gateway && error.is_unsent() {
+        told.fault.scope = Scope::Account;
+    }
+    told
 }
 
 /// Decides what it means that an answer did not come to its end.
@@ -142,10 +182,16 @@ pub(super) fn names() -> impl Iterator<Item = &'static str> {
 mod tests {
     use super::*;
 
-    const ALL: [Stage; 13] = [
+    const ALL: [Stage; 19] = [
         Stage::Host,
         Stage::Connect,
         Stage::ForbiddenAddress,
+        Stage::Proxy,
+        Stage::ProxyCredentials,
+        Stage::ProxyRefused,
+        Stage::TlsUntrusted,
+        Stage::TlsExpired,
+        Stage::TlsWrongHost,
         Stage::Tls,
         Stage::Broken,
         Stage::Head,
@@ -174,6 +220,22 @@ mod tests {
     fn what_may_have_been_worked_on_is_not_sent_again() {
         assert!(!of_send_error(Call::Gateway, &SendError::Timeout).fault.curable);
         assert!(of_send_error(Call::Gateway, &SendError::Connect("refused".into())).fault.curable);
+    }
+
+    #[test]
+    fn where_a_way_apart_ends_is_held_against_those_on_it_alone() {
+        let unproxied = SendError::Proxy(ProxyFault::Unreachable, String::new());
+        let unsecured = SendError::Tls(TlsFault::Untrusted, String::new());
+        for error in [unproxied, unsecured, SendError::Connect(String::new())] {
+            assert_eq!(of_send_error(Call::Gateway, &error).fault.scope, Scope::Gateway, "{error:?}");
+            assert_eq!(of_send_error_apart(Call::Gateway, &error).fault.scope, Scope::Account, "{error:?}");
+            assert_eq!(of_send_error_apart(Call::Mint, &error).fault.scope, Scope::Instance, "{error:?}");
+        }
+        for error in [SendError::Broken(String::new()), SendError::Timeout] {
+            assert_eq!(of_send_error_apart(Call::Gateway, &error).fault.scope, Scope::Gateway, "{error:?}");
+        }
+        let host = SendError::Host(String::new());
+        assert_eq!(of_send_error_apart(Call::Gateway, &host).fault.scope, Scope::Host);
     }
 
     #[test]

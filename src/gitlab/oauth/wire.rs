@@ -84,12 +84,8 @@ impl<'a> Wire<'a> {
                 let unsent = SendError::Connect("the request could not be built".to_owned());
                 ExchangeError::Refused(of_send_error(call, &unsent))
             }
-            Met::NoAnswer(
-                error @ (SendError::Host(_) | SendError::Connect(_) | SendError::Tls(_) | SendError::ForbiddenAddress),
-            ) => ExchangeError::Refused(of_send_error(call, &error)),
-            Met::NoAnswer(error @ (SendError::Broken(_) | SendError::Timeout)) => {
-                ExchangeError::Unknown(of_send_error(call, &error))
-            }
+            Met::NoAnswer(error) if error.is_unsent() => ExchangeError::Refused(of_send_error(call, &error)),
+            Met::NoAnswer(error) => ExchangeError::Unknown(of_send_error(call, &error)),
             // What an error says is worth less than its status.
             Met::NoEnd(status, _) if status >= 300 => ExchangeError::of(classify(call, status, &waits, b"")),
             Met::NoEnd(_, error) => ExchangeError::Unknown(of_read_error(call, &error)),

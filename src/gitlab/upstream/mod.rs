@@ -3,26 +3,36 @@
 //! `awc` needs care in front of a language model: it does not set `TCP_NODELAY`, limits connections to 100, gives up
 //! after five seconds, follows redirects with the caller's keys, speaks HTTP/2 with flaws, and reports a connection
 //! that closed in the middle of a body as its end. Each of these is dealt with here, and pinned by a test.
+//!
+//! A client goes one way: it trusts the same authorities and uses the same proxy for all that it connects to. Instances
+//! that want another way have a client of their own ([`Upstreams`]).
 
-use std::net::{IpAddr, SocketAddr};
+mod certificate;
+mod connector;
+mod failure;
+mod line;
+mod probe;
+mod settings;
+mod trust;
+mod tunnel;
+
+use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use actix_tls::connect::{ConnectError as TcpConnectError, ConnectInfo, Connection};
-use actix_web::dev::Service;
-use actix_web::error::ParseError;
-use awc::error::{ConnectError, PayloadError, SendRequestError};
+use awc::error::PayloadError;
 use awc::http::header::{ACCEPT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, USER_AGENT};
 use awc::http::{Method, Uri};
-use futures::future::LocalBoxFuture;
 use futures::stream::{LocalBoxStream, StreamExt};
 use serde::de::IgnoredAny;
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::domain::endpoint::{AddressPolicy, EndpointError};
+use crate::domain::route::Timeouts;
 use crate::gitlab::error::WaitHeaders;
+use connector::GuardedConnector;
+pub(crate) use failure::{ProxyFault, ReadError, SendError, TlsFault};
+use failure::{is_unanswered, send_error};
+pub(crate) use settings::{UpstreamSettings, Upstreams, UpstreamsSettings};
 
 /// A connection that has been idle for longer is not used again. Shorter than the 60 s or more that load balancers
 /// in front of GitLab keep idle connections, so that a stale one is rare.
@@ -32,39 +42,14 @@ const CONNECTION_LIFE_MAX: Duration = Duration::from_mins(5);
 /// A reused connection that the other side had closed already fails within this time; a later failure may be an
 /// upstream that worked on the request, which must not be sent twice.
 const STALE_WITHIN: Duration = Duration::from_secs(1);
+/// Our connector ends its wait by itself, and then knows for what it waited; awc's own limit, which does not, comes later.
+const CONNECT_SLACK: Duration = Duration::from_secs(1);
 
 /// How duopool names itself, always.
 pub(crate) const AGENT: &str = concat!("duopool/", env!("CARGO_PKG_VERSION"));
 
 /// Bytes of a body as they arrive. Ends with `None` for good; may be polled after that.
 pub(crate) type ByteStream = LocalBoxStream<'static, Result<actix_web::web::Bytes, PayloadError>>;
-
-/// What the client needs to know once.
-#[derive(Clone, Debug)]
-pub(crate) struct UpstreamSettings {
-    /// Longest wait for DNS, TCP and TLS together.
-    pub(crate) connect_timeout: Duration,
-    /// Certificates and protocol, shared by all workers so that sessions are resumed.
-    pub(crate) tls: Arc<rustls::ClientConfig>,
-}
-
-impl UpstreamSettings {
-    /// Returns settings with the given connect timeout and Mozilla's roots.
-    ///
-    /// ALPN offers HTTP/1.1 alone: awc's HTTP/2 ignores connection limits and sends a stray `GET /` when a connection
-    /// ages out.
-    pub(crate) fn with_web_roots(connect_timeout: Duration) -> Self {
-        let roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder = rustls::ClientConfig::builder_with_provider(provider);
-        let versions = [&rustls::version::TLS13, &rustls::version::TLS12];
-        // The provider is ours and knows both versions, so the fallback is never taken; it only spares a panic.
-        let builder = builder.with_protocol_versions(&versions).unwrap_or_else(|_| rustls::ClientConfig::builder());
-        let mut tls = builder.with_root_certificates(roots).with_no_client_auth();
-        tls.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Self { connect_timeout, tls: Arc::new(tls) }
-    }
-}
 
 /// One request, ready to go.
 #[derive(Clone)]
@@ -87,49 +72,13 @@ pub(crate) struct Reply {
     pub(crate) body: ByteStream,
 }
 
-/// Why no head of an answer came.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum SendError {
-    /// No connection, for a reason that lies in this machine: the request was not sent.
-    #[error("cannot connect: {0}")]
-    Host(String),
-    /// No connection: the request was not sent.
-    #[error("cannot connect: {0}")]
-    Connect(String),
-    /// A connection, but no TLS on it: the request was not sent.
-    #[error("cannot connect: {0}")]
-    Tls(String),
-    /// The name leads to an address that is never connected to.
-    #[error("cannot connect: the host name leads to an address that duopool never connects to")]
-    ForbiddenAddress,
-    /// The other side closed the connection without an answer, or answered something that is not HTTP.
-    #[error("connection broke: {0}")]
-    Broken(String),
-    /// No head within the time.
-    #[error("no answer in time")]
-    Timeout,
-}
-
-/// Why a body could not be read to its end.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum ReadError {
-    /// It ended early, or the connection broke.
-    #[error("answer cut short")]
-    CutShort,
-    /// It is longer than was allowed.
-    #[error("answer too long")]
-    TooLong,
-    /// Silence for too long.
-    #[error("answer stalled")]
-    Stalled,
-}
-
 /// The client. One per thread: it is not `Send`.
 #[derive(Clone)]
 pub(crate) struct Upstream {
     client: awc::Client,
     /// For second tries, and for what is tried once: every connection of its own is new and closed after one answer.
     unpooled: awc::Client,
+    settings: Rc<UpstreamSettings>,
 }
 
 /// An attempt that gave no head of an answer.
@@ -142,7 +91,18 @@ struct Failed {
 impl Upstream {
     /// Builds the client of this thread.
     pub(crate) fn new(settings: &UpstreamSettings) -> Self {
-        Self { client: client(settings), unpooled: client(settings) }
+        let settings = Rc::new(settings.clone());
+        Self { client: client(&settings), unpooled: client(&settings), settings }
+    }
+
+    /// Returns how long to wait on this way.
+    pub(crate) fn timeouts(&self) -> &Timeouts {
+        &self.settings.route.timeouts
+    }
+
+    /// Returns whether this way leads elsewhere than that of other instances: where it ends, theirs may not.
+    pub(crate) fn is_apart(&self) -> bool {
+        self.settings.apart
     }
 
     /// Sends `outgoing` and waits for the head of the answer.
@@ -171,11 +131,12 @@ impl Upstream {
     }
 }
 
-fn client(settings: &UpstreamSettings) -> awc::Client {
+fn client(settings: &Rc<UpstreamSettings>) -> awc::Client {
+    let timeout = settings.route.timeouts.connect;
     let connector = awc::Connector::new()
-        .connector(GuardedConnector)
-        .timeout(settings.connect_timeout)
-        .handshake_timeout(settings.connect_timeout)
+        .connector(GuardedConnector(Rc::clone(settings)))
+        .timeout(timeout + CONNECT_SLACK)
+        .handshake_timeout(timeout)
         .limit(0)
         .conn_keep_alive(IDLE_CONNECTION_MAX)
         .conn_lifetime(CONNECTION_LIFE_MAX)
@@ -194,7 +155,9 @@ async fn attempt(mut request: awc::ClientRequest, outgoing: &Outgoing) -> Result
     let sending = request.send_body(outgoing.body.clone());
     let response = match timeout(outgoing.head_timeout, sending).await {
         Err(_) => return Err(Failed { error: SendError::Timeout, unanswered: false }),
-        Ok(Err(error)) => return Err(Failed { unanswered: is_unanswered(&error), error: send_error(error) }),
+        Ok(Err(error)) => {
+            return Err(Failed { unanswered: is_unanswered(&error), error: send_error(error, &outgoing.url) });
+        }
         Ok(Ok(response)) => response,
     };
     let header = |name: &str| response.headers().get(name).and_then(|value: &HeaderValue| value.to_str().ok());
@@ -242,121 +205,6 @@ impl Reply {
 pub(crate) fn is_json(content_type: &str) -> bool {
     let essence = content_type.split(';').next().unwrap_or_default().trim();
     essence.eq_ignore_ascii_case("application/json") || essence.to_ascii_lowercase().ends_with("+json")
-}
-
-/// Returns whether the connection was closed before the first byte of an answer.
-///
-/// An answer that began and broke off is an error of kind `Other` of the codec, not one of the socket's.
-fn is_unanswered(error: &SendRequestError) -> bool {
-    use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, UnexpectedEof};
-    let is_closed = |error: &std::io::Error| {
-        matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset | NotConnected | UnexpectedEof)
-    };
-    match error {
-        SendRequestError::Connect(ConnectError::Disconnected) => true,
-        SendRequestError::Send(error) | SendRequestError::Response(ParseError::Io(error)) => is_closed(error),
-        _ => false,
-    }
-}
-
-fn send_error(error: SendRequestError) -> SendError {
-    match error {
-        SendRequestError::Connect(ConnectError::Disconnected) => SendError::Broken("closed without an answer".into()),
-        SendRequestError::Connect(ConnectError::Resolver(error)) => {
-            if error.downcast_ref::<EndpointError>().is_some() {
-                return SendError::ForbiddenAddress;
-            }
-            let is_hosts = error.downcast_ref::<std::io::Error>().is_some_and(is_hosts_fault);
-            let said = error.to_string();
-            if is_hosts { SendError::Host(said) } else { SendError::Connect(said) }
-        }
-        SendRequestError::Connect(ConnectError::Io(error)) if is_hosts_fault(&error) => {
-            SendError::Host(error.to_string())
-        }
-        SendRequestError::Connect(ConnectError::Io(error)) if is_of_tls(&error) => SendError::Tls(error.to_string()),
-        SendRequestError::Connect(error) => SendError::Connect(error.to_string()),
-        SendRequestError::Timeout => SendError::Timeout,
-        SendRequestError::Url(error) => SendError::Connect(error.to_string()),
-        other => SendError::Broken(other.to_string()),
-    }
-}
-
-fn is_of_tls(error: &std::io::Error) -> bool {
-    error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()).is_some()
-}
-
-/// Returns whether a failure to connect lies in this machine, whoever was to be reached: no network, no answer from DNS,
-/// no file descriptor or port left.
-///
-/// What the resolver says comes as a text alone. Source: `gai_strerror(EAI_AGAIN)` of glibc, and of musl.
-fn is_hosts_fault(error: &std::io::Error) -> bool {
-    use std::io::ErrorKind::{AddrNotAvailable, NetworkDown, NetworkUnreachable, OutOfMemory};
-    /// `ENFILE` and `EMFILE`, which have no kind of their own; the same numbers on Linux and the BSDs.
-    const NO_DESCRIPTORS: [i32; 2] = [23, 24];
-    let said = error.to_string();
-    matches!(error.kind(), AddrNotAvailable | NetworkDown | NetworkUnreachable | OutOfMemory)
-        || error.raw_os_error().is_some_and(|code| NO_DESCRIPTORS.contains(&code))
-        || said.contains("Temporary failure in name resolution")
-        || said.ends_with("Try again")
-}
-
-/// Resolves a name, drops every address that may not be connected to, connects to one that is left, and switches
-/// Nagle's algorithm off.
-///
-/// The address that was checked is the address that is connected to, so a name cannot change its mind in between.
-#[derive(Clone, Copy, Debug)]
-struct GuardedConnector;
-
-impl Service<ConnectInfo<Uri>> for GuardedConnector {
-    type Response = Connection<Uri, TcpStream>;
-    type Error = TcpConnectError;
-    type Future = LocalBoxFuture<'static, Result<Self::Response, Self::Error>>;
-
-    fn poll_ready(&self, _: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&self, info: ConnectInfo<Uri>) -> Self::Future {
-        Box::pin(async move {
-            let stream = connect(info.hostname(), info.port()).await?;
-            Ok(Connection::new(info.request().clone(), stream))
-        })
-    }
-}
-
-async fn connect(host: &str, port: u16) -> Result<TcpStream, TcpConnectError> {
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    let found: Vec<SocketAddr> = match bare.parse::<IpAddr>() {
-        Ok(ip) => vec![SocketAddr::new(ip, port)],
-        Err(_) => {
-            tokio::net::lookup_host((bare, port)).await.map_err(|e| TcpConnectError::Resolver(Box::new(e)))?.collect()
-        }
-    };
-    let mut failure = None;
-    for address in allowed(bare, found)? {
-        match TcpStream::connect(address).await {
-            Ok(stream) => {
-                // Without it the delayed acknowledgement of small writes stalls a stream for 40 ms at a time.
-                stream.set_nodelay(true).map_err(TcpConnectError::Io)?;
-                return Ok(stream);
-            }
-            // A machine without IPv6 reaches none of those addresses: what the others say tells more.
-            Err(error) if failure.as_ref().is_none_or(is_hosts_fault) => failure = Some(error),
-            Err(_) => {}
-        }
-    }
-    Err(failure.map_or(TcpConnectError::NoRecords, TcpConnectError::Io))
-}
-
-/// Returns those of `found` that `host` may be reached at; an error if there were some and none is left.
-fn allowed(host: &str, found: Vec<SocketAddr>) -> Result<Vec<SocketAddr>, TcpConnectError> {
-    let policy = AddressPolicy::for_host(Some(host));
-    let any = !found.is_empty();
-    let kept: Vec<_> = found.into_iter().filter(|address| policy.check(address.ip()).is_ok()).collect();
-    if any && kept.is_empty() {
-        return Err(TcpConnectError::Resolver(Box::new(EndpointError::ForbiddenAddress)));
-    }
-    Ok(kept)
 }
 
 #[cfg(test)]

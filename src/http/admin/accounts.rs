@@ -295,7 +295,7 @@ fn parse(bytes: &[u8]) -> Result<NewAccount, Box<Problem>> {
     Ok(NewAccount { instance, token, given: given.check()?, renew: add.renew })
 }
 
-fn login_problem(refused: &LoginError) -> Problem {
+pub(super) fn login_problem(refused: &LoginError) -> Problem {
     match refused {
         LoginError::Known(_) => {
             Problem::new(409, "account-known", "The account is known already").because(refused.to_string())

@@ -5,6 +5,7 @@ mod backup;
 pub(crate) mod doctor;
 pub(crate) mod explained;
 mod given;
+pub(crate) mod imports;
 pub(crate) mod logins;
 pub(crate) mod models;
 mod openapi;
@@ -47,6 +48,7 @@ pub(crate) fn routes(config: &mut ServiceConfig) {
         .service(at("/v1/doctor", "POST").route(web::post().to(doctor::token_doctor)))
         .service(at("/v1/accounts/{id}/reset", "POST").route(web::post().to(accounts::reset)))
         .service(at("/v1/backup", "POST").route(web::post().to(backup::make)))
+        .service(at("/v1/imports", "POST").route(web::post().to(imports::import)))
         .service(at("/v1/logins", "GET, POST").route(web::get().to(logins::list)).route(web::post().to(logins::begin)))
         .service(
             at("/v1/logins/{id}", "GET, POST").route(web::get().to(logins::show)).route(web::post().to(logins::answer)),

@@ -4,7 +4,7 @@ use actix_web::HttpResponse;
 use utoipa::OpenApi;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 
-use crate::http::admin::{accounts, backup, doctor, logins, models, requests, route, status};
+use crate::http::admin::{accounts, backup, doctor, imports, logins, models, requests, route, status};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -21,6 +21,7 @@ use crate::http::admin::{accounts, backup, doctor, logins, models, requests, rou
         doctor::account_doctor,
         doctor::token_doctor,
         backup::make,
+        imports::import,
         logins::list,
         logins::begin,
         logins::show,

@@ -13,7 +13,9 @@ use tracing::debug;
 use crate::account::lease::Lease;
 use crate::domain::fault::{Fault, Hold, Reason, Scope};
 use crate::domain::model::{Dialect, Effort, Thinking};
-use crate::gitlab::error::{Call, CallError, Stage, classify, of_read_error, of_send_error, of_stage};
+use crate::gitlab::error::{
+    Call, CallError, Stage, classify, of_read_error, of_send_error, of_send_error_apart, of_stage,
+};
 use crate::gitlab::gateway::{self, GatewayPath};
 use crate::gitlab::upstream::{ReadError, Reply, SendError};
 use crate::http::door::Door;
@@ -21,11 +23,13 @@ use crate::http::drain::Open;
 use crate::http::error::ApiError;
 use crate::http::exchange::journey::{Failed, Journey};
 use crate::http::exchange::mishap::{of_answer_error, of_deadline, of_event, told_of, unreadable};
+use crate::http::exchange::recall::{Keep, recall};
 use crate::http::exchange::{Incoming, Kind, told};
 use crate::http::sse_body::{SseBody, Start};
 use crate::protocol::canonical::Target;
 use crate::protocol::error::{UpstreamMessage, read};
 use crate::protocol::loss::Dropped;
+use crate::protocol::openai_responses::Answered;
 use crate::protocol::passthrough::{
     StreamWatch, splice, splice_chat_for_gpt, with_effort, without_reasoning, without_seals,
 };
@@ -49,6 +53,8 @@ struct Prepared {
     plan: Plan,
     way_back: WayBack,
     dropped: Dropped,
+    /// Keeps the answer, where the client may refer to it.
+    keep: Option<Keep>,
 }
 
 impl Prepared {
@@ -98,6 +104,7 @@ pub(super) async fn attempt(
         Ok(reply) => reply,
         Err((error, said)) => return Err(settle(lease, error, said)),
     };
+    let idle = door.upstream(&lease).timeouts().idle;
     let headers = told(&lease, journey.attempts(), prepared.dropped.header().as_deref());
     let mut response = HttpResponse::Ok();
     for header in headers {
@@ -107,8 +114,7 @@ pub(super) async fn attempt(
         response.insert_header((CONTENT_TYPE, "text/event-stream; charset=utf-8"));
         response.insert_header((CACHE_CONTROL, "no-cache"));
         if reply.is_json() {
-            let Prepared { plan, way_back, .. } = prepared;
-            return match unasked_whole(door, incoming, (plan, way_back), reply).await {
+            return match unasked_whole(door, incoming, &mut prepared, (reply, idle)).await {
                 Ok(events) => {
                     lease.succeeded();
                     incoming.trail.answered();
@@ -120,8 +126,11 @@ pub(super) async fn attempt(
         let body = stream(door, incoming, lease, prepared, (reply, started), open).await?;
         return Ok(response.streaming(body));
     }
-    match whole(door, incoming, &prepared, reply).await {
+    match whole(door, incoming, &prepared, (reply, idle)).await {
         Ok(body) => {
+            if let Some(keep) = prepared.keep.take() {
+                keep.answered(door, Answered::of(&body));
+            }
             lease.succeeded();
             incoming.trail.answered();
             Ok(response.insert_header((CONTENT_TYPE, "application/json")).body(body))
@@ -144,11 +153,11 @@ fn prepare(door: &Door, incoming: &Incoming, lease: &Lease) -> Result<Prepared, 
     let same = |body: Bytes| {
         let way_back = WayBack::default();
         match without_seals(incoming.dialect, &body) {
-            None => Prepared { path, body, plan, way_back, dropped: Dropped::default() },
+            None => Prepared { path, body, plan, way_back, dropped: Dropped::default(), keep: None },
             Some((body, cut)) => {
                 let mut dropped = Dropped::default();
                 dropped.add(cut);
-                Prepared { path, body: body.into(), plan, way_back, dropped }
+                Prepared { path, body: body.into(), plan, way_back, dropped, keep: None }
             }
         }
     };
@@ -168,11 +177,13 @@ fn prepare(door: &Door, incoming: &Incoming, lease: &Lease) -> Result<Prepared, 
         Plan::Translate(translation) => {
             let origin = format!("{} {}", lease.dialect(), lease.grant().gateway.as_str());
             let sealer = Sealer::new(door.settings().reasoning_key.expose(), &origin);
+            let kept = recall(door, incoming)?;
             let translated = translation
-                .request(&incoming.body, &target, Some(&sealer))
+                .request_with(&incoming.body, &target, Some(&sealer), &kept)
                 .map_err(|refusal| ApiError::BadRequest { message: refusal.message, param: refusal.param })?;
             let Translated { body, way_back, dropped, .. } = translated;
-            Ok(Prepared { path, body: body.into(), plan, way_back, dropped })
+            let keep = way_back.response.is_stored().then(|| Keep::new(incoming, kept));
+            Ok(Prepared { path, body: body.into(), plan, way_back, dropped, keep })
         }
     }
 }
@@ -201,14 +212,16 @@ async fn send(
     lease: &Lease,
     prepared: &Prepared,
 ) -> Result<Reply, (CallError, Option<UpstreamMessage>)> {
-    let settings = door.settings();
+    let upstream = door.upstream(lease);
+    let timeouts = upstream.timeouts();
     let streams = incoming.peek.stream && incoming.kind == Kind::Answer;
-    let most = if streams { settings.head_timeout_stream } else { settings.head_timeout_whole };
+    let most = if streams { timeouts.head_stream } else { timeouts.head_whole };
     let most = most.min(incoming.deadline.saturating_duration_since(Instant::now()));
     let body = prepared.body.clone();
-    let sent = gateway::send(&door.upstream, lease.grant(), prepared.path, &incoming.passed, body, most).await;
+    let sent = gateway::send(upstream, lease.grant(), prepared.path, &incoming.passed, body, most).await;
     let reply = sent.map_err(|error| match error {
         SendError::Timeout if Instant::now() >= incoming.deadline => (of_deadline(), None),
+        error if upstream.is_apart() => (of_send_error_apart(Call::Gateway, &error), None),
         error => (of_send_error(Call::Gateway, &error), None),
     })?;
     let events = reply.content_type.as_deref().is_some_and(|kind| kind.starts_with("text/event-stream"));
@@ -224,7 +237,7 @@ async fn send(
     }
     let (status, waits) = (reply.status, reply.waits.clone());
     // A status says enough where its body does not come.
-    let body = reply.read(ERROR_BYTES_MAX, settings.idle_timeout.min(PRELUDE_TIME_MAX)).await.unwrap_or_default();
+    let body = reply.read(ERROR_BYTES_MAX, timeouts.idle.min(PRELUDE_TIME_MAX)).await.unwrap_or_default();
     // A success of the wrong kind is no success, whatever it says.
     let body = if (200..300).contains(&status) { Bytes::new() } else { body };
     let body = lease.grant().struck_from(&body);
@@ -236,10 +249,10 @@ async fn whole(
     door: &Door,
     incoming: &Incoming,
     prepared: &Prepared,
-    reply: Reply,
+    (reply, idle): (Reply, Duration),
 ) -> Result<Bytes, (CallError, Option<UpstreamMessage>)> {
     let is_json = reply.is_json();
-    let body = read_whole(door, incoming, reply).await.map_err(|error| (error, None))?;
+    let body = read_whole(incoming, reply, idle).await.map_err(|error| (error, None))?;
     let (now, way_back) = (door.now(), &prepared.way_back);
     match prepared.plan {
         // A connection that broke looks like the end of a body without a length: only whole JSON is an answer.
@@ -262,19 +275,24 @@ async fn whole(
 async fn unasked_whole(
     door: &Door,
     incoming: &Incoming,
-    (plan, way_back): (Plan, WayBack),
-    reply: Reply,
+    prepared: &mut Prepared,
+    (reply, idle): (Reply, Duration),
 ) -> Result<Bytes, CallError> {
-    let body = read_whole(door, incoming, reply).await?;
+    let body = read_whole(incoming, reply, idle).await?;
     // A reply of the wrong form is let through for a translation alone.
-    let Plan::Translate(translation) = plan else { return Err(unreadable("not a stream")) };
-    let events = translation.stream_of_answer(&body, door.now(), &way_back);
+    let Plan::Translate(translation) = prepared.plan else { return Err(unreadable("not a stream")) };
+    let (now, way_back) = (door.now(), &prepared.way_back);
+    let events = translation.stream_of_answer(&body, now, way_back);
+    if let Some(keep) = prepared.keep.take() {
+        let whole = translation.answer(&body, now, way_back).ok();
+        keep.answered(door, whole.and_then(|whole| Answered::of(&whole)));
+    }
     events.map(Bytes::from).map_err(|error| of_answer_error(&error))
 }
 
 /// Reads a body to its end, within the request's deadline.
-async fn read_whole(door: &Door, incoming: &Incoming, reply: Reply) -> Result<Bytes, CallError> {
-    let reading = reply.read(ANSWER_BYTES_MAX, door.settings().idle_timeout);
+async fn read_whole(incoming: &Incoming, reply: Reply, idle: Duration) -> Result<Bytes, CallError> {
+    let reading = reply.read(ANSWER_BYTES_MAX, idle);
     match timeout_at(incoming.deadline, reading).await {
         Ok(read) => read.map_err(|error| of_read_error(Call::Gateway, &error)),
         Err(_) => Err(of_deadline()),
@@ -296,7 +314,7 @@ async fn stream(
     };
     let mut prelude = Vec::new();
     let held_until = Instant::now() + PRELUDE_TIME_MAX;
-    let idle = door.settings().idle_timeout;
+    let idle = door.upstream(&lease).timeouts().idle;
     while !pipe.content_started() && !pipe.finished() && prelude.len() < PRELUDE_BYTES_MAX {
         let committed = Instant::now() >= held_until;
         let most = if prelude.is_empty() { idle } else { held_until.saturating_duration_since(Instant::now()) };
@@ -338,7 +356,9 @@ async fn stream(
         dialect: incoming.dialect,
         request: incoming.id.clone(),
         deadline: incoming.deadline,
+        idle,
         trail: Rc::clone(&incoming.trail),
+        keep: prepared.keep,
     };
     Ok(SseBody::new(start, Data::clone(door)))
 }

@@ -200,7 +200,13 @@ fn is_upstreams(error: &ApiError) -> bool {
             reason,
             Reason::GatewayError
                 | Reason::GatewayUnreachable
+                | Reason::CertificateUntrusted
+                | Reason::CertificateExpired
+                | Reason::CertificateWrongHost
                 | Reason::TlsFailed
+                | Reason::ProxyUnreachable
+                | Reason::ProxyUnauthorized
+                | Reason::ProxyRefused
                 | Reason::HostOffline
                 | Reason::ProviderRefused
                 | Reason::CutShort
@@ -217,14 +223,10 @@ pub(super) fn unsupported(model: &str) -> ApiError {
     ApiError::NotFound { message: format!("no GitLab account's AI gateway supports model `{model}`") }
 }
 
-/// Says that a model is there, but not for this route, and which route has it.
+/// Says that a model is there, but not for this route, and which route has it: one that speaks Chat Completions alone,
+/// since everything else is translated.
 fn other_dialect(dialect: Dialect, model: &ModelName) -> ApiError {
-    let routes = if dialect == Dialect::ChatCompletions {
-        "POST /v1/responses or /v1/messages"
-    } else {
-        "POST /v1/chat/completions"
-    };
-    let message = format!("model `{model}` is not translated to {dialect} yet; use {routes} for it");
+    let message = format!("model `{model}` is not translated to {dialect} yet; use POST /v1/chat/completions for it");
     ApiError::BadRequest { message, param: Some("model".to_owned()) }
 }
 

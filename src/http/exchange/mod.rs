@@ -7,6 +7,7 @@ mod attempt;
 mod count;
 mod journey;
 mod mishap;
+mod recall;
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -29,12 +30,14 @@ use crate::http::drain::Open;
 use crate::http::error::ApiError;
 use crate::http::guard::client_scope;
 use crate::http::{body, request_id};
+use crate::protocol::openai_responses::References;
 use crate::protocol::passthrough::{Peek, peek};
 use crate::trace::{Asked, Begun, Outcome, Trail};
 
 use journey::Journey;
 pub(in crate::http) use journey::told_of_none;
 pub(in crate::http) use mishap::{of_answer_error, of_deadline, of_event, told_of};
+pub(in crate::http) use recall::Keep;
 
 /// Longest header value that is taken, in bytes. Well below what the HTTP parser takes (128 KiB for a whole head), so that
 /// an absurd header is told in the client's own dialect.
@@ -65,6 +68,8 @@ struct Incoming {
     /// How hard to think, where the model's name says so: that is more deliberate than what a client sends by default.
     effort: Option<Effort>,
     scope: Scope,
+    /// What it refers to instead of saying it.
+    references: References,
     conversation: Option<Conversation>,
     passed: Passed,
     deadline: Instant,
@@ -133,12 +138,27 @@ async fn admitted(
     })?;
     let meaning = door.parts.catalogue.meaning(&peek.model).ok_or_else(|| unknown_model(&peek.model))?;
     let Meaning { wanted, effort, .. } = meaning;
-    let conversation = session(request.headers()).or_else(|| peek.conversation(&body));
+    let references = if dialect == Dialect::Responses { References::of(&body) } else { References::default() };
+    let continued = || recall::conversation(door, scope.client, &references);
+    let conversation = session(request.headers()).or_else(continued).or_else(|| peek.conversation(&body));
     let (model, pools) = (peek.model.as_str().into(), Arc::clone(&scope.pools));
     trail.asked(Asked { model, wanted: wanted.clone(), pools, conversation });
     let passed = passed(request.headers());
-    let incoming =
-        Incoming { id, dialect, kind, body, peek, wanted, effort, scope, conversation, passed, deadline, trail };
+    let incoming = Incoming {
+        id,
+        dialect,
+        kind,
+        body,
+        peek,
+        wanted,
+        effort,
+        scope,
+        references,
+        conversation,
+        passed,
+        deadline,
+        trail,
+    };
     match kind {
         Kind::Answer => travel(door, incoming, open).await,
         Kind::TokenCount => count::answer(door, incoming, open).await,
@@ -197,13 +217,14 @@ fn told(lease: &Lease, attempts: u32, dropped: Option<&str>) -> Vec<(HeaderName,
     all.into_iter().filter_map(|(name, value)| Some((HeaderName::from_static(name), value?))).collect()
 }
 
-/// Returns the dialects that serve a client of `dialect`, the best one first. A count is only ever asked for as it is.
+/// Returns the dialects that serve a client of `dialect`; which of them is best for a model the catalogue says. A count is
+/// only ever asked for as it is.
 pub(in crate::http) const fn upstream_dialects(dialect: Dialect, kind: Kind) -> &'static [Dialect] {
     match (dialect, kind) {
         (_, Kind::TokenCount) => &[Dialect::Messages],
         (Dialect::Messages, Kind::Answer) => &[Dialect::Messages, Dialect::Responses],
         (Dialect::Responses, Kind::Answer) => &[Dialect::Responses, Dialect::Messages],
-        (Dialect::ChatCompletions, Kind::Answer) => &[Dialect::ChatCompletions, Dialect::Messages],
+        (Dialect::ChatCompletions, Kind::Answer) => &[Dialect::ChatCompletions, Dialect::Responses, Dialect::Messages],
     }
 }
 

@@ -16,6 +16,8 @@ pub struct Answer<'a> {
     pub blocks: Vec<Block<'a>>,
     /// Why it ended.
     pub stop: StopReason,
+    /// The client's stop text that it met, where that is known.
+    pub stop_text: Option<Cow<'a, str>>,
     /// What it cost.
     pub usage: Usage,
 }
@@ -66,6 +68,8 @@ pub enum Delta<'a> {
     Ended {
         /// Why it ended.
         stop: StopReason,
+        /// The client's stop text that it met, where that is known.
+        stop_text: Option<Cow<'a, str>>,
         /// What it cost.
         usage: Usage,
     },
@@ -78,6 +82,8 @@ pub enum Delta<'a> {
 pub enum Opening<'a> {
     /// Text for the user.
     Text,
+    /// Text for the user that says why there is no answer. What is added to it is [`Piece::Text`].
+    Refusal,
     /// What the model lets see of its thinking.
     Reasoning,
     /// A call of a tool; the arguments follow.
@@ -96,7 +102,7 @@ pub enum Opening<'a> {
 /// What is added to a block; of the kind that the block is of.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Piece<'a> {
-    /// Text for the user.
+    /// Text for the user, also of a refusal.
     Text(Fragment<'a>),
     /// What the model lets see of its thinking.
     Reasoning(Fragment<'a>),

@@ -56,6 +56,8 @@ pub enum Role {
 pub enum Block<'a> {
     /// Text; may be empty.
     Text(Cow<'a, str>),
+    /// Text of the model that says why there is no answer; a text like any other to who has no place of its own for it.
+    Refusal(Cow<'a, str>),
     /// An image.
     Image(Image<'a>),
     /// A document, such as a PDF.
@@ -72,7 +74,7 @@ impl Block<'_> {
     /// Returns whether there is nothing in it but white space.
     pub fn is_blank(&self) -> bool {
         match self {
-            Self::Text(text) => text.trim().is_empty(),
+            Self::Text(text) | Self::Refusal(text) => text.trim().is_empty(),
             Self::Image(_) | Self::Document(_) | Self::Reasoning(_) | Self::Call(_) | Self::Result(_) => false,
         }
     }

@@ -14,9 +14,11 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
+mod chat;
 mod messages;
 mod responses;
 
+pub use chat::{chat, completion};
 pub use messages::messages;
 pub use responses::responses;
 

@@ -17,16 +17,22 @@
 //! [`Asked`] tells the answer to be of that form. Also read are forms that are not `OpenAI`'s own but sent by common
 //! clients: `reasoning` and `thinking` objects, images in a tool's message, and tools, calls and results as Messages has
 //! them.
+//!
+//! An answer has one place for all its text, one (`reasoning_content`, not `OpenAI`'s own) for all its reasoning, one for a
+//! refusal, and its calls behind them: the order between these is lost. So are citations, work of the provider's own, and
+//! which stop text was met. A client of the older functions gets the first call alone, since it can read no more.
 
 mod asked;
 mod decode;
 mod encode;
+mod layout;
 mod stream;
 mod wire;
 
 pub use asked::Asked;
 pub use decode::{Decoded, request};
 pub use encode::answer;
+pub use layout::Texts;
 pub use stream::ChunkWriter;
 
 use crate::protocol::canonical::Unmet;

@@ -16,22 +16,29 @@ pub struct Asked {
     /// Members of a JSON object, each behind a comma.
     pub(super) members: Vec<u8>,
     pub(super) built_in: Vec<&'static str>,
+    is_stored: bool,
 }
 
 impl Asked {
+    /// Returns whether the client may refer to the answer later: it has not said `store: false`.
+    pub const fn is_stored(&self) -> bool {
+        self.is_stored
+    }
+
     pub(super) fn of(request: &Request<'_>, tools: &Tools<'_>) -> Self {
-        let mut asked = Self { members: Vec::with_capacity(512), built_in: tools.built_in.clone() };
+        let is_stored = request.store != Some(false);
+        let mut asked = Self { members: Vec::with_capacity(512), built_in: tools.built_in.clone(), is_stored };
         asked.raw("instructions", request.instructions, "null");
         asked.number("max_output_tokens", request.max_output_tokens);
         asked.number("max_tool_calls", request.max_tool_calls);
         asked.raw("metadata", request.metadata, "{}");
         asked.value("parallel_tool_calls", &request.parallel_tool_calls.unwrap_or(true));
-        asked.raw_text("previous_response_id", "null");
+        asked.text("previous_response_id", request.previous_response_id.as_ref());
         asked.text("prompt_cache_key", request.prompt_cache_key.as_ref());
         asked.raw("reasoning", request.reasoning, r#"{"effort":null,"summary":null}"#);
         asked.text("safety_identifier", request.safety_identifier.as_ref());
         asked.raw_text("service_tier", "\"default\"");
-        asked.raw_text("store", "false");
+        asked.value("store", &is_stored);
         asked.value("temperature", &request.temperature.unwrap_or(1.0));
         asked.raw("text", request.text, r#"{"format":{"type":"text"}}"#);
         asked.raw("tool_choice", request.tool_choice, "\"auto\"");

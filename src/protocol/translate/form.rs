@@ -8,6 +8,7 @@ use crate::protocol::canonical::{
     Answer, AnswerError, Block, Call, Delta, Fragment, Opening, Piece, Proof, Reasoning, StopReason, Usage,
 };
 use crate::protocol::sse::Decoder;
+use crate::protocol::translate::cut::Cutter;
 use crate::protocol::translate::home::Home;
 
 impl Translation {
@@ -21,10 +22,13 @@ impl Translation {
     ) -> Result<Result<Vec<u8>, Vec<u8>>, AnswerError> {
         let mut reader = self.reader();
         let mut home = Home::new(way_back.clone());
+        let mut cutter = Cutter::new(way_back.stops.clone());
         let mut gathered = Gathered::default();
         let mut decoder = Decoder::default();
         let mut on_event = |event: crate::protocol::sse::Event<'_>| {
-            reader.read(event, &mut |delta| home.pass(delta, &mut |delta| gathered.take(delta)))
+            reader.read(event, &mut |delta| {
+                home.pass(delta, &mut |delta| cutter.pass(delta, &mut |delta| gathered.take(delta)));
+            })
         };
         decoder.feed(events, &mut on_event)?;
         decoder.finish(&mut on_event)?;
@@ -52,12 +56,20 @@ fn tell(answer: &Answer<'_>, writer: &mut Writer, out: &mut Vec<u8>) {
     for (number, block) in (0..).zip(&answer.blocks) {
         block_told(number, block, &mut |delta| writer.write(delta, out));
     }
-    writer.write(&Delta::Ended { stop: answer.stop, usage: answer.usage }, out);
+    writer.write(
+        &Delta::Ended {
+            stop: answer.stop,
+            stop_text: answer.stop_text.as_deref().map(Cow::Borrowed),
+            usage: answer.usage,
+        },
+        out,
+    );
 }
 
 fn block_told(block: u32, whole: &Block<'_>, on_delta: &mut impl FnMut(&Delta<'_>)) {
     let (opening, piece, proof) = match whole {
         Block::Text(text) => (Opening::Text, Piece::Text(Fragment::Plain(text)), None),
+        Block::Refusal(text) => (Opening::Refusal, Piece::Text(Fragment::Plain(text)), None),
         Block::Reasoning(Reasoning { text, proof }) => {
             (Opening::Reasoning, Piece::Reasoning(Fragment::Plain(text)), proof.clone())
         }
@@ -86,7 +98,7 @@ struct Gathered {
     id: String,
     model: String,
     blocks: Vec<(u32, Block<'static>)>,
-    end: Option<(StopReason, Usage)>,
+    end: Option<(StopReason, Option<String>, Usage)>,
     error: Option<Vec<u8>>,
 }
 
@@ -101,7 +113,7 @@ impl Gathered {
             Delta::More { block, piece } => {
                 let (Piece::Text(more) | Piece::Reasoning(more) | Piece::Arguments(more)) = piece;
                 match self.find(*block) {
-                    Some(Block::Text(text)) => more.append_to(text.to_mut()),
+                    Some(Block::Text(text) | Block::Refusal(text)) => more.append_to(text.to_mut()),
                     Some(Block::Reasoning(reasoning)) => more.append_to(reasoning.text.to_mut()),
                     Some(Block::Call(call)) => more.append_to(call.arguments.to_mut()),
                     Some(Block::Image(_) | Block::Document(_) | Block::Result(_)) | None => {}
@@ -112,7 +124,9 @@ impl Gathered {
                     reasoning.proof = Some(Proof::Sealed(Cow::Owned(seal.to_string())));
                 }
             }
-            Delta::Ended { stop, usage } => self.end = Some((*stop, *usage)),
+            Delta::Ended { stop, stop_text, usage } => {
+                self.end = Some((*stop, stop_text.as_deref().map(str::to_owned), *usage));
+            }
             Delta::Failed(data) => self.error = Some(data.to_vec()),
             // On the way home every proof is sealed.
             Delta::Proved { .. } | Delta::Untold | Delta::Closed { .. } => {}
@@ -124,9 +138,10 @@ impl Gathered {
     }
 
     fn answer(self) -> Option<Answer<'static>> {
-        let (stop, usage) = self.end?;
+        let (stop, stop_text, usage) = self.end?;
         let blocks = self.blocks.into_iter().map(|(_, block)| block).collect();
-        Some(Answer { id: self.id.into(), model: self.model.into(), blocks, stop, usage })
+        let stop_text = stop_text.map(Cow::Owned);
+        Some(Answer { id: self.id.into(), model: self.model.into(), blocks, stop, stop_text, usage })
     }
 }
 
@@ -134,6 +149,7 @@ fn opened(opening: &Opening<'_>) -> Block<'static> {
     let owned = |text: &Cow<'_, str>| Cow::Owned(text.to_string());
     match opening {
         Opening::Text => Block::Text(Cow::Borrowed("")),
+        Opening::Refusal => Block::Refusal(Cow::Borrowed("")),
         Opening::Reasoning => Block::Reasoning(Reasoning { text: Cow::Borrowed(""), proof: None }),
         Opening::Call { id, namespace, name, kind } => Block::Call(Call {
             id: owned(id),

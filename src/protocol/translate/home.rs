@@ -9,6 +9,7 @@ use crate::protocol::canonical::{Answer, Block, Delta, Opening, Piece, Proof, Re
 use crate::protocol::freeform::{self, Unwrapper};
 use crate::protocol::names::Names;
 use crate::protocol::reasoning::Sealer;
+use crate::protocol::translate::cut::Stops;
 use crate::protocol::{openai_chat, openai_responses};
 
 /// Longest reasoning of one block that can be sealed, in bytes. A longer one is shown but cannot be sent back.
@@ -21,6 +22,8 @@ pub struct WayBack {
     pub names: Names,
     /// Seals reasoning for the client; without one it cannot be sent back.
     pub sealer: Option<Sealer>,
+    /// The texts before which the answer ends, where the upstream was not asked to end it there.
+    pub stops: Stops,
     /// What a chat completion must know of its request.
     pub chat: openai_chat::Asked,
     /// What a Response repeats of its request.
@@ -47,8 +50,9 @@ impl WayBack {
                 *proof = sealed.map(|seal| Proof::Sealed(seal.into()));
                 proof.is_some() || !text.is_empty()
             }
-            Block::Text(_) | Block::Image(_) | Block::Document(_) | Block::Result(_) => true,
+            Block::Text(_) | Block::Refusal(_) | Block::Image(_) | Block::Document(_) | Block::Result(_) => true,
         });
+        self.stops.cut(answer);
     }
 
     fn seal(&self, text: &str, proof: &Proof<'_>) -> Option<String> {
@@ -88,7 +92,7 @@ impl Home {
                     Opening::Reasoning if self.way_back.sealer.is_some() => {
                         self.open.push((block, Open::Reasoning(String::new())));
                     }
-                    Opening::Call { .. } | Opening::Reasoning | Opening::Text => {}
+                    Opening::Call { .. } | Opening::Reasoning | Opening::Text | Opening::Refusal => {}
                 }
                 self.way_back.names.restore(&mut opening);
                 on_delta(&Delta::Opened { block, opening });
@@ -224,8 +228,14 @@ mod tests {
         };
         let reasoning = |text: &'static str, proof| Block::Reasoning(Reasoning { text: text.into(), proof });
         let blocks = vec![reasoning("t", Some(Proof::Redacted("x".into()))), reasoning("", None), Block::Call(call)];
-        let mut answer =
-            Answer { id: "m".into(), model: "x".into(), blocks, stop: StopReason::ToolUse, usage: Usage::default() };
+        let mut answer = Answer {
+            id: "m".into(),
+            model: "x".into(),
+            blocks,
+            stop: StopReason::ToolUse,
+            stop_text: None,
+            usage: Usage::default(),
+        };
         way_back().bring(&mut answer);
         let [Block::Reasoning(Reasoning { proof: Some(Proof::Sealed(_)), .. }), Block::Call(call)] = &answer.blocks[..]
         else {

@@ -3,10 +3,12 @@
 //! [`plan`] knows the pairs. [`Pipe`] is what a streaming body holds, whether the bytes pass as they are or are
 //! rewritten; both kinds answer the same questions about where the stream stands.
 
+mod cut;
 mod form;
 mod home;
 mod stream;
 
+pub use cut::Stops;
 pub use home::WayBack;
 pub use stream::{End, Flow, Pipe, StreamTranslator};
 
@@ -15,6 +17,8 @@ use crate::domain::time::Timestamp;
 use crate::protocol::canonical::{Answer, AnswerError, Conversation, Role, Target, Unmet};
 use crate::protocol::loss::{Dropped, Refusal};
 use crate::protocol::names::Names;
+use crate::protocol::openai_chat::Texts;
+use crate::protocol::openai_responses::Kept;
 use crate::protocol::reasoning::{self, Sealer};
 use crate::protocol::{anthropic_messages, openai_chat, openai_responses, repair};
 use stream::{Reader, Writer};
@@ -37,8 +41,8 @@ pub const fn plan(client: Dialect, upstream: Dialect) -> Option<Plan> {
         (Dialect::ChatCompletions, Dialect::Messages) => Some(Plan::Translate(Translation::ChatToMessages)),
         (Dialect::Messages, Dialect::Responses) => Some(Plan::Translate(Translation::MessagesToResponses)),
         (Dialect::Responses, Dialect::Messages) => Some(Plan::Translate(Translation::ResponsesToMessages)),
-        (Dialect::ChatCompletions, Dialect::Responses)
-        | (Dialect::Messages | Dialect::Responses, Dialect::ChatCompletions) => None,
+        (Dialect::ChatCompletions, Dialect::Responses) => Some(Plan::Translate(Translation::ChatToResponses)),
+        (Dialect::Messages | Dialect::Responses, Dialect::ChatCompletions) => None,
     }
 }
 
@@ -47,6 +51,8 @@ pub const fn plan(client: Dialect, upstream: Dialect) -> Option<Plan> {
 pub enum Translation {
     /// Chat Completions, served by Messages.
     ChatToMessages,
+    /// Chat Completions, served by Responses.
+    ChatToResponses,
     /// Messages, served by Responses.
     MessagesToResponses,
     /// Responses, served by Messages.
@@ -87,7 +93,18 @@ impl Translation {
     /// Translates the body of a request. `sealer` opens reasoning that comes from `target`, and seals what it will
     /// answer; without one there is no reasoning in either.
     pub fn request(self, body: &[u8], target: &Target<'_>, sealer: Option<&Sealer>) -> Result<Translated, Refusal> {
-        let Read { mut conversation, mut dropped, chat, response, path } = self.read_request(body)?;
+        self.request_with(body, target, sealer, &Kept::default())
+    }
+
+    /// As [`Self::request`], with what is known of what the request refers to.
+    pub fn request_with(
+        self,
+        body: &[u8],
+        target: &Target<'_>,
+        sealer: Option<&Sealer>,
+        kept: &Kept,
+    ) -> Result<Translated, Refusal> {
+        let Read { mut conversation, mut dropped, chat, response, path } = self.read_request(body, kept)?;
         conversation.settings.effort = target.effort.or(conversation.settings.effort);
         reasoning::open(&mut conversation, sealer);
         repair::repair(&mut conversation);
@@ -100,7 +117,7 @@ impl Translation {
                     repair::end_with_user(&mut conversation);
                 }
             }
-            Self::ChatToMessages | Self::MessagesToResponses => {}
+            Self::ChatToMessages | Self::ChatToResponses | Self::MessagesToResponses => {}
         }
         let (body, unmet, names) = match self {
             Self::ChatToMessages | Self::ResponsesToMessages => {
@@ -108,7 +125,7 @@ impl Translation {
                 let encoded = anthropic_messages::write_request(&conversation, target, &names)?;
                 (encoded.body, encoded.unmet, names)
             }
-            Self::MessagesToResponses => {
+            Self::ChatToResponses | Self::MessagesToResponses => {
                 let names = Names::of(&conversation, &openai_responses::NAME_RULES);
                 let encoded = openai_responses::write_request(&conversation, target, &names)?;
                 (encoded.body, encoded.unmet, names)
@@ -117,13 +134,26 @@ impl Translation {
         for unmet in unmet {
             dropped.add(path(unmet));
         }
-        let way_back = WayBack { names, sealer: sealer.cloned(), chat, response };
+        // Responses has no stop texts. Where the answer cannot be ended here either, it is longer than was asked for.
+        let stops = match self {
+            Self::ChatToMessages | Self::ResponsesToMessages => Some(Stops::default()),
+            Self::ChatToResponses | Self::MessagesToResponses => Stops::of(&conversation.settings.stop),
+        };
+        if stops.is_none() {
+            dropped.add(path(Unmet::Stop));
+        }
+        // Chat Completions has no place for what only its provider can read.
+        let sealer = match self {
+            Self::ChatToMessages | Self::ChatToResponses => None,
+            Self::MessagesToResponses | Self::ResponsesToMessages => sealer.cloned(),
+        };
+        let way_back = WayBack { names, sealer, stops: stops.unwrap_or_default(), chat, response };
         Ok(Translated { body, stream: conversation.stream, way_back, dropped })
     }
 
-    fn read_request(self, body: &[u8]) -> Result<Read<'_>, Refusal> {
+    fn read_request<'a>(self, body: &'a [u8], kept: &'a Kept) -> Result<Read<'a>, Refusal> {
         Ok(match self {
-            Self::ChatToMessages => {
+            Self::ChatToMessages | Self::ChatToResponses => {
                 let openai_chat::Decoded { conversation, asked, dropped } = openai_chat::request(body)?;
                 Read { chat: asked, ..Read::of(conversation, dropped, openai_chat::path) }
             }
@@ -132,7 +162,8 @@ impl Translation {
                 Read::of(conversation, dropped, anthropic_messages::path)
             }
             Self::ResponsesToMessages => {
-                let openai_responses::Decoded { conversation, asked, dropped } = openai_responses::read_request(body)?;
+                let openai_responses::Decoded { conversation, asked, dropped } =
+                    openai_responses::read_request(body, kept)?;
                 Read { response: asked, ..Read::of(conversation, dropped, openai_responses::path) }
             }
         })
@@ -153,13 +184,14 @@ impl Translation {
     fn read_answer(self, body: &[u8]) -> Result<Answer<'_>, AnswerError> {
         match self {
             Self::ChatToMessages | Self::ResponsesToMessages => anthropic_messages::read_answer(body),
-            Self::MessagesToResponses => openai_responses::read_answer(body),
+            Self::ChatToResponses | Self::MessagesToResponses => openai_responses::read_answer(body),
         }
     }
 
     fn write_answer(self, answer: &Answer<'_>, created: Timestamp, way_back: &WayBack) -> Vec<u8> {
         match self {
-            Self::ChatToMessages => openai_chat::answer(answer, created),
+            Self::ChatToMessages => openai_chat::answer(answer, created, way_back.chat, Texts::Joined),
+            Self::ChatToResponses => openai_chat::answer(answer, created, way_back.chat, Texts::Apart),
             Self::MessagesToResponses => anthropic_messages::write_answer(answer),
             Self::ResponsesToMessages => openai_responses::write_answer(answer, created, &way_back.response),
         }
@@ -168,14 +200,17 @@ impl Translation {
     fn reader(self) -> Reader {
         match self {
             Self::ChatToMessages | Self::ResponsesToMessages => Reader::Messages(anthropic_messages::Reader::default()),
-            Self::MessagesToResponses => Reader::Responses(openai_responses::Reader::default()),
+            Self::ChatToResponses | Self::MessagesToResponses => Reader::Responses(openai_responses::Reader::default()),
         }
     }
 
     fn writer(self, created: Timestamp, way_back: &WayBack) -> Writer {
         match self {
             Self::ChatToMessages => {
-                Writer::ChatCompletions(openai_chat::ChunkWriter::new(created, way_back.chat.include_usage))
+                Writer::ChatCompletions(openai_chat::ChunkWriter::new(created, way_back.chat, Texts::Joined))
+            }
+            Self::ChatToResponses => {
+                Writer::ChatCompletions(openai_chat::ChunkWriter::new(created, way_back.chat, Texts::Apart))
             }
             Self::MessagesToResponses => Writer::Messages(anthropic_messages::Writer::default()),
             Self::ResponsesToMessages => {

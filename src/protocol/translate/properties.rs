@@ -9,12 +9,16 @@ use crate::protocol::canonical::{CallKind, Delta, Opening, Piece, Proof, StopRea
 use crate::protocol::grammar::{self, Ended};
 
 const NOW: Timestamp = Timestamp::from_secs(1_700_000_000);
-const ALL: [Translation; 3] =
-    [Translation::ChatToMessages, Translation::MessagesToResponses, Translation::ResponsesToMessages];
+const ALL: [Translation; 4] = [
+    Translation::ChatToMessages,
+    Translation::ChatToResponses,
+    Translation::MessagesToResponses,
+    Translation::ResponsesToMessages,
+];
 
 fn target(translation: Translation) -> Target<'static> {
     let thinking = match translation {
-        Translation::MessagesToResponses => Thinking::Effort,
+        Translation::ChatToResponses | Translation::MessagesToResponses => Thinking::Effort,
         Translation::ChatToMessages | Translation::ResponsesToMessages => Thinking::Adaptive,
     };
     Target {
@@ -34,7 +38,9 @@ fn sealer(origin: &str) -> Sealer {
 /// The way back of a request that uses all there is.
 fn way_back(translation: Translation, origin: &str) -> WayBack {
     let body = match translation {
-        Translation::ChatToMessages => r#"{"model":"m","messages":[{"role":"user","content":"go"}],"stream":true}"#,
+        Translation::ChatToMessages | Translation::ChatToResponses => {
+            r#"{"model":"m","messages":[{"role":"user","content":"go"}],"stream":true}"#
+        }
         Translation::MessagesToResponses => MESSAGES_REQUEST,
         Translation::ResponsesToMessages => RESPONSES_REQUEST,
     };
@@ -102,7 +108,7 @@ fn messages(blocks: &[Said]) -> Vec<u8> {
         }
         write(Delta::Closed { block });
     }
-    write(Delta::Ended { stop: StopReason::EndTurn, usage: usage() });
+    write(Delta::Ended { stop: StopReason::EndTurn, stop_text: None, usage: usage() });
     out
 }
 

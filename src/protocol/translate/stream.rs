@@ -1,7 +1,9 @@
 //! Streams on their way to the client.
 
+use super::cut::Cutter;
 use super::home::{Home, WayBack};
 use crate::protocol::canonical::{AnswerError, Delta};
+use crate::protocol::openai_responses::Answered;
 use crate::protocol::passthrough::{ERROR_BYTES_MAX, StreamWatch};
 use crate::protocol::sse::{Decoder, Event};
 use crate::protocol::{anthropic_messages, openai_chat, openai_responses};
@@ -56,6 +58,17 @@ impl Pipe {
                 end(watch.error().is_some(), watch.finished())
             }
             Self::Translate(translator) => translator.finish(out),
+        }
+    }
+
+    /// Returns a whole answer in Responses as the client got it, taken apart; `None` before its end and in other dialects.
+    pub fn answered(&self) -> Option<Answered> {
+        match self {
+            Self::Translate(translator) if translator.step.seen.finished => match &translator.step.to {
+                Writer::Responses(writer) => writer.answered(),
+                Writer::ChatCompletions(_) | Writer::Messages(_) => None,
+            },
+            Self::Translate(_) | Self::PassThrough(_) => None,
         }
     }
 
@@ -163,6 +176,7 @@ impl Writer {
 struct Step {
     from: Reader,
     home: Home,
+    cutter: Cutter,
     to: Writer,
     seen: Seen,
 }
@@ -176,7 +190,8 @@ struct Seen {
 
 impl StreamTranslator {
     pub(super) fn new(from: Reader, to: Writer, way_back: WayBack) -> Self {
-        let step = Step { from, home: Home::new(way_back), to, seen: Seen::default() };
+        let cutter = Cutter::new(way_back.stops.clone());
+        let step = Step { from, home: Home::new(way_back), cutter, to, seen: Seen::default() };
         Self { events: Decoder::default(), step }
     }
 
@@ -196,10 +211,10 @@ impl Step {
         if self.seen.error.is_some() {
             return Ok(());
         }
-        let Self { from, home, to, seen } = self;
+        let Self { from, home, cutter, to, seen } = self;
         from.read(event, &mut |delta| {
             seen.note(&delta);
-            home.pass(delta, &mut |delta| to.write(delta, out));
+            home.pass(delta, &mut |delta| cutter.pass(delta, &mut |delta| to.write(delta, out)));
         })
     }
 }

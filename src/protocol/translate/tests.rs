@@ -55,6 +55,7 @@ fn every_pair_of_dialects_is_planned_or_named_impossible() {
             let wanted = match (client, upstream) {
                 (client, upstream) if client == upstream => Some(Plan::PassThrough),
                 (Dialect::ChatCompletions, Dialect::Messages) => Some(Plan::Translate(Translation::ChatToMessages)),
+                (Dialect::ChatCompletions, Dialect::Responses) => Some(Plan::Translate(Translation::ChatToResponses)),
                 (Dialect::Messages, Dialect::Responses) => Some(Plan::Translate(Translation::MessagesToResponses)),
                 (Dialect::Responses, Dialect::Messages) => Some(Plan::Translate(Translation::ResponsesToMessages)),
                 _ => None,
@@ -87,7 +88,7 @@ fn an_answer_is_translated() {
         "content":[{"type":"text","text":"Bonjour"}],"stop_reason":"stop_sequence","stop_sequence":"END",
         "usage":{"input_tokens":3,"output_tokens":2}}"#;
     let answer = Translation::ChatToMessages.answer(body, NOW, &WayBack::default()).unwrap();
-    insta::assert_snapshot!(String::from_utf8(answer).unwrap(), @r#"{"id":"chatcmpl-01","object":"chat.completion","created":1700000000,"model":"claude-sonnet-5","choices":[{"index":0,"message":{"role":"assistant","content":"Bonjour","refusal":null},"logprobs":null,"finish_reason":"stop"}],"usage":{"prompt_tokens":3,"completion_tokens":2,"total_tokens":5,"prompt_tokens_details":{"cached_tokens":0,"cache_write_tokens":0},"completion_tokens_details":{"reasoning_tokens":0}}}"#);
+    insta::assert_snapshot!(String::from_utf8(answer).unwrap(), @r#"{"id":"chatcmpl-01","object":"chat.completion","created":1700000000,"model":"claude-sonnet-5","choices":[{"index":0,"message":{"role":"assistant","content":"Bonjour","refusal":null,"annotations":[]},"logprobs":null,"finish_reason":"stop"}],"usage":{"prompt_tokens":3,"completion_tokens":2,"total_tokens":5,"prompt_tokens_details":{"cached_tokens":0,"cache_write_tokens":0,"audio_tokens":0},"completion_tokens_details":{"reasoning_tokens":0,"audio_tokens":0,"accepted_prediction_tokens":0,"rejected_prediction_tokens":0}}}"#);
     assert!(Translation::ChatToMessages.answer(b"<html>", NOW, &WayBack::default()).is_err());
 }
 
@@ -96,7 +97,7 @@ fn a_stream_is_translated() {
     let (out, end, pipe) = piped([STREAM.as_bytes()]);
     assert_eq!((end, pipe.content_started(), pipe.finished()), (End::Complete, true, true));
     insta::assert_snapshot!(out, @r#"
-    data: {"id":"chatcmpl-01","object":"chat.completion.chunk","created":1700000000,"model":"claude-sonnet-5","choices":[{"index":0,"delta":{"role":"assistant","content":""},"logprobs":null,"finish_reason":null}],"usage":null}
+    data: {"id":"chatcmpl-01","object":"chat.completion.chunk","created":1700000000,"model":"claude-sonnet-5","choices":[{"index":0,"delta":{"role":"assistant"},"logprobs":null,"finish_reason":null}],"usage":null}
 
     data: {"id":"chatcmpl-01","object":"chat.completion.chunk","created":1700000000,"model":"claude-sonnet-5","choices":[{"index":0,"delta":{"reasoning_content":"Let me see"},"logprobs":null,"finish_reason":null}],"usage":null}
 
@@ -106,7 +107,7 @@ fn a_stream_is_translated() {
 
     data: {"id":"chatcmpl-01","object":"chat.completion.chunk","created":1700000000,"model":"claude-sonnet-5","choices":[{"index":0,"delta":{},"logprobs":null,"finish_reason":"stop"}],"usage":null}
 
-    data: {"id":"chatcmpl-01","object":"chat.completion.chunk","created":1700000000,"model":"claude-sonnet-5","choices":[],"usage":{"prompt_tokens":42,"completion_tokens":15,"total_tokens":57,"prompt_tokens_details":{"cached_tokens":30,"cache_write_tokens":0},"completion_tokens_details":{"reasoning_tokens":0}}}
+    data: {"id":"chatcmpl-01","object":"chat.completion.chunk","created":1700000000,"model":"claude-sonnet-5","choices":[],"usage":{"prompt_tokens":42,"completion_tokens":15,"total_tokens":57,"prompt_tokens_details":{"cached_tokens":30,"cache_write_tokens":0,"audio_tokens":0},"completion_tokens_details":{"reasoning_tokens":0,"audio_tokens":0,"accepted_prediction_tokens":0,"rejected_prediction_tokens":0}}}
 
     data: [DONE]
     "#);

@@ -261,13 +261,14 @@ fn model_on<'b>(
     stand_in.map(|entry| &entry.name)
 }
 
+/// Returns the dialect that the catalogue prefers for a model, of those that a client can be served by.
 fn dialect_for(model: &ModelName, wanted: &[Dialect], catalogue: &Catalogue) -> Option<Dialect> {
     let offered = match catalogue.entry(model) {
         Some(entry) => entry.dialects.as_slice(),
         None if Provider::of_name(model.as_str()) == Some(Provider::Anthropic) => CLAUDE_DIALECTS,
         None => GPT_DIALECTS,
     };
-    wanted.iter().copied().find(|dialect| offered.contains(dialect))
+    offered.iter().copied().find(|dialect| wanted.contains(dialect))
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use crate::domain::fault::Reason;
 pub(super) const MESSAGES: &[Dialect] = &[Dialect::Messages];
 /// Read once: the properties choose from it very often.
 pub(super) static CATALOGUE: LazyLock<Catalogue> = LazyLock::new(|| Catalogue::builtin().unwrap());
-const CHAT: &[Dialect] = &[Dialect::ChatCompletions, Dialect::Messages];
+const CHAT: &[Dialect] = &[Dialect::ChatCompletions, Dialect::Responses, Dialect::Messages];
 
 pub(super) fn table(accounts: Vec<Arc<Snapshot>>) -> Table {
     Table { accounts, ..Table::default() }
@@ -155,7 +155,33 @@ fn gitlab_duo_is_the_accounts_own_model_and_must_speak_the_dialect() {
     }
     let gpt_only = table(vec![gpt]);
     assert!(matches!(chosen(&gpt_only, &ask("gitlab-duo", MESSAGES), 0), Err(NoAccount::OtherDialect { .. })));
-    assert_eq!(chosen(&gpt_only, &ask("gitlab-duo", CHAT), 0).unwrap().dialect, Dialect::ChatCompletions);
+    assert_eq!(chosen(&gpt_only, &ask("gitlab-duo", CHAT), 0).unwrap().dialect, Dialect::Responses);
+}
+
+#[test]
+fn of_the_dialects_that_serve_a_client_the_one_that_the_catalogue_prefers_is_taken() {
+    let shipped = Catalogue::builtin().unwrap();
+    let old = r#"[[model]]
+        name = "gpt-old"
+        display_name = "Old"
+        provider = "openai"
+        family = "gpt"
+        dialects = ["chat-completions", "responses"]
+        context_tokens = 1000
+        output_tokens = 1000
+        thinking = "effort"
+        accepts_sampling = true"#;
+    let catalogue = shipped.with_overrides(old).unwrap();
+    for (name, by_chat, by_messages) in [
+        ("claude-sonnet-5", Some(Dialect::Messages), Some(Dialect::Messages)),
+        ("claude-unheard-of", Some(Dialect::Messages), Some(Dialect::Messages)),
+        ("gpt-5.5-2026-04-23", Some(Dialect::Responses), None),
+        ("gpt-unheard-of", Some(Dialect::Responses), None),
+        ("gpt-old", Some(Dialect::ChatCompletions), None),
+    ] {
+        let dialects = [CHAT, MESSAGES].map(|wanted| dialect_for(&model(name), wanted, &catalogue));
+        assert_eq!(dialects, [by_chat, by_messages], "{name}");
+    }
 }
 
 #[test]

@@ -27,6 +27,7 @@ fn routes(id: &str) -> Vec<(&'static str, String)> {
         ("POST", "/admin/v1/doctor".to_owned()),
         ("POST", format!("/admin/v1/accounts/{id}/reset")),
         ("DELETE", format!("/admin/v1/accounts/{id}")),
+        ("POST", "/admin/v1/imports".to_owned()),
         ("GET", "/admin/v1/logins".to_owned()),
         ("POST", "/admin/v1/logins".to_owned()),
         ("GET", format!("/admin/v1/logins/{id}")),

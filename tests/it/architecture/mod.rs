@@ -56,11 +56,13 @@ const FLOORS: &[Room] = &[
             "account::view",
             "gitlab::rest",
             "gitlab::upstream",
+            "setup",
             "telemetry",
             "simulator",
             "domain",
         ],
     ),
+    room("setup", &["protocol::sse", "domain"]),
     room(
         "app",
         &[
@@ -72,6 +74,7 @@ const FLOORS: &[Room] = &[
             "access",
             "gitlab::upstream",
             "store",
+            "stored",
             "domain",
         ],
     ),
@@ -92,6 +95,7 @@ const FLOORS: &[Room] = &[
             "gitlab::upstream",
             "protocol",
             "store::backup",
+            "stored",
             "trace",
             "domain",
         ],
@@ -102,6 +106,7 @@ const FLOORS: &[Room] = &[
     ),
     room("account", &["gitlab", "store", "domain"]),
     room("access", &["domain"]),
+    room("stored", &["domain"]),
     room("trace", &["domain"]),
     room("gitlab", &["domain"]),
     room("protocol", &["domain"]),
@@ -128,6 +133,8 @@ const PURE: &[&str] = &[
     "router/policy/",
     "router/queue.rs",
     "router/retry.rs",
+    "setup/",
+    "stored/",
     "trace/sheet.rs",
 ];
 

@@ -2,8 +2,10 @@
 
 mod accounts;
 mod demo;
+mod import;
 mod login;
 mod serve;
+mod setup;
 
 use crate::support::Machine;
 
@@ -13,8 +15,8 @@ async fn help_and_version_are_there_without_any_settings() {
     machine.set("DUOPOOL_LISTEN", "nonsense");
     let help = machine.run(&["--help"]).await;
     for command in [
-        "serve", "demo", "simulate", "login", "accounts", "models", "status", "config", "explain", "doctor", "backup",
-        "restore",
+        "serve", "demo", "simulate", "login", "accounts", "models", "status", "config", "explain", "doctor", "setup",
+        "import", "backup", "restore",
     ] {
         assert!(help.fine().contains(&format!("\n  {command} ")), "{command}: {}", help.out);
         let own = machine.run(&[command, "--help"]).await;

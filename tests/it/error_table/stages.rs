@@ -1,12 +1,15 @@
 //! Answers that do not come, or not to their end.
 
 use duopool::config::Layer;
+use duopool::domain::secret::Secret;
 use duopool::simulator::{Call, Effect, Rule};
 use serde_json::json;
 
 use super::{all, is_ready};
 use crate::support::gateway::{Closed, silent_after};
+use crate::support::proxy::{Manner, Proxy};
 use crate::support::requests::{SONNET, chat, messages};
+use crate::support::tls::{Authority, Front, Identity};
 use crate::support::told::told;
 use crate::support::{Answer, TestApp};
 
@@ -104,6 +107,59 @@ async fn head_timeout() {
     assert_eq!(app.gitlab.requests_of(Call::Messages).len(), 1);
 }
 
+/// Reaches the gateway or GitLab through a proxy that answers so.
+async fn by_proxy(side: &str, answer: &str, reason: &str) {
+    let aside = TestApp::start(&[], |_| {}).await;
+    let proxy = Proxy::start(Manner::Says(answer.as_bytes().to_vec()), aside.gitlab_address()).await;
+    proxied(side, &format!("http://{}", proxy.address), reason).await;
+}
+
+async fn proxied(side: &str, proxy: &str, reason: &str) {
+    let change = |layer: &mut Layer| layer.proxy = Some(Secret::new(proxy.to_owned()));
+    let app = TestApp::start(&["ada", "grace"], change).await;
+    elsewhere(&app, side, "https://server.test", reason).await;
+}
+
+/// Reaches the gateway or GitLab over TLS as `identity`, which is looked at with the authority's certificate at hand.
+async fn by_tls(side: &str, identity: Identity, ca_file: &std::path::Path, reason: &str) {
+    let mut app = TestApp::start(&["ada", "grace"], |_| {}).await;
+    let front = Front::start(identity, app.gitlab_address()).await;
+    app.restart(|layer| layer.ca_file = Some(ca_file.to_owned())).await;
+    elsewhere(&app, side, &front.url("localhost"), reason).await;
+}
+
+/// Has Ada live at `url`, or have her gateway there; with a gateway that fails so, Grace serves.
+async fn elsewhere(app: &TestApp, side: &str, url: &str, reason: &str) {
+    if side == "gitlab" {
+        let answer = app.try_add("ada", &json!({ "base_url": url })).await;
+        assert_eq!((answer.status, answer.json()["reason"].as_str()), (502, Some(reason)), "{}", answer.text());
+        return;
+    }
+    app.add_with("ada", &json!({ "priority": 1, "gateway_url": url })).await;
+    told("/v1/messages", &app.ask("/v1/messages", &messages(SONNET, true)).await, 502, reason);
+    app.add("grace").await;
+    let answer = app.ask("/v1/messages", &messages(SONNET, true)).await;
+    assert_eq!(answer.status, 200, "{reason}: {}", answer.text());
+    untouched(app, "ada").await;
+}
+
+async fn check_way(side: &str, stage: &str) {
+    let (authority, folder) = (Authority::new("Corp"), tempfile::tempdir().expect("a folder"));
+    let ca_file = authority.file(folder.path());
+    match stage {
+        "proxy" => proxied(side, &Closed::new().url, "proxy_unreachable").await,
+        "proxy-credentials" => by_proxy(side, "HTTP/1.1 407 No\r\n\r\n", "proxy_unauthorized").await,
+        "proxy-refused" => by_proxy(side, "HTTP/1.1 403 No\r\n\r\n", "proxy_refused").await,
+        "tls-untrusted" => {
+            let stranger = Authority::new("Other").issue("localhost");
+            by_tls(side, stranger, &ca_file, "certificate_untrusted").await;
+        }
+        "tls-expired" => by_tls(side, authority.issue_expired("localhost"), &ca_file, "certificate_expired").await,
+        "tls-wrong-host" => by_tls(side, authority.issue("other.test"), &ca_file, "certificate_wrong_host").await,
+        stage => panic!("nobody knows how to bring {side}-{stage} about"),
+    }
+}
+
 async fn gitlabs(url: Option<&str>, effect: Option<Effect>, reason: &str) {
     let app = TestApp::start(&["ada"], |_| {}).await;
     if let Some(effect) = effect {
@@ -143,7 +199,10 @@ async fn check(row: &str) {
         "gitlab-broken" => gitlabs(None, Some(Effect::CloseUnprocessed), "instance_unexpected").await,
         "gitlab-cut-short" => gitlabs(None, Some(Effect::Cut { after: 20 }), "instance_unexpected").await,
         "gitlab-too-long" => gitlabs(None, Some(Effect::Pad { bytes: 3 << 20 }), "instance_unexpected").await,
-        row => panic!("nobody knows how to bring {row} about"),
+        row => {
+            let (side, stage) = row.split_once('-').expect("a side and a stage");
+            check_way(side, stage).await;
+        }
     }
 }
 

@@ -216,6 +216,11 @@ impl TestApp {
         self.running.as_ref().expect("duopool runs").address()
     }
 
+    /// Returns where the simulated GitLab listens.
+    pub fn gitlab_address(&self) -> SocketAddr {
+        self.simulator.address()
+    }
+
     /// Returns the root of the simulated gateway.
     pub fn gateway_url(&self) -> String {
         self.simulator.gateway_url()

@@ -7,8 +7,10 @@ pub mod gateway;
 #[path = "../../../src/protocol/grammar/mod.rs"]
 pub mod grammar;
 mod process;
+pub mod proxy;
 pub mod requests;
 pub mod said;
+pub mod tls;
 pub mod told;
 
 pub use app::{ADMIN_KEY, TestApp, simulated, token_of};

@@ -1,10 +1,20 @@
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use actix_tls::connect::ConnectError as TcpConnectError;
 use actix_web::web::Bytes;
+use awc::error::{ConnectError, SendRequestError};
 use awc::http::header::AUTHORIZATION;
 use futures::future::{join, join_all};
 
+use super::connector::{allowed, connect};
+use super::failure::is_hosts_fault;
 use super::*;
+use crate::domain::endpoint::EndpointError;
+use crate::domain::route::Routes;
 
 mod bodies;
+mod probe;
 pub(crate) mod raw_server;
 mod reuse;
 
@@ -16,7 +26,12 @@ const LONG: Duration = Duration::from_secs(15);
 const SHORT: Duration = Duration::from_millis(50);
 
 pub(crate) fn upstream() -> Upstream {
-    Upstream::new(&UpstreamSettings::with_web_roots(LONG))
+    Upstream::new(&UpstreamSettings::direct(LONG))
+}
+
+pub(crate) fn upstreams() -> Upstreams {
+    let usual = UpstreamSettings::direct(LONG).route;
+    Upstreams::new(&UpstreamsSettings::new(&Routes { usual, own: BTreeMap::default() }))
 }
 
 fn get(server: &RawServer) -> Outgoing {
@@ -116,7 +131,7 @@ async fn the_body_may_take_longer_than_the_head() {
 
 #[test]
 fn only_http_1_1_is_offered() {
-    let tls = UpstreamSettings::with_web_roots(LONG).tls;
+    let tls = UpstreamSettings::direct(LONG).tls;
     assert_eq!(tls.alpn_protocols, [b"http/1.1".to_vec()]);
 }
 
@@ -214,7 +229,13 @@ fn what_this_machine_lacks_is_told_from_what_others_do() {
         assert!(is_hosts_fault(&error), "{said}");
         let resolving = said.contains("lookup");
         let error = if resolving { ConnectError::Resolver(Box::new(error)) } else { ConnectError::Io(error) };
-        assert!(matches!(send_error(SendRequestError::Connect(error)), SendError::Host(_)), "{said}");
+        assert!(
+            matches!(
+                send_error(SendRequestError::Connect(error), &Uri::from_static("https://x.test")),
+                SendError::Host(_)
+            ),
+            "{said}"
+        );
     }
     let others = [
         Error::from(ErrorKind::ConnectionRefused),
@@ -225,7 +246,10 @@ fn what_this_machine_lacks_is_told_from_what_others_do() {
     for error in others {
         let said = error.to_string();
         assert!(
-            matches!(send_error(SendRequestError::Connect(ConnectError::Io(error))), SendError::Connect(_)),
+            matches!(
+                send_error(SendRequestError::Connect(ConnectError::Io(error)), &Uri::from_static("https://x.test")),
+                SendError::Connect(_)
+            ),
             "{said}"
         );
     }
@@ -243,5 +267,5 @@ async fn a_server_without_tls_is_told_from_one_that_is_not_there() {
         peer
     };
     let (result, _peer) = in_time(join(client.send(&outgoing), serving)).await;
-    assert!(matches!(result, Err(SendError::Tls(_))));
+    assert!(matches!(result, Err(SendError::Tls(TlsFault::Other, _))));
 }

@@ -16,7 +16,7 @@ pub fn read_answer(body: &[u8]) -> Result<Answer<'_>, AnswerError> {
         StopReason::ToolUse if !has_calls => StopReason::EndTurn,
         stop => stop,
     };
-    Ok(Answer { id: wire.id.0, model: wire.model.0, blocks, stop, usage: wire.usage.into() })
+    Ok(Answer { id: wire.id.0, model: wire.model.0, blocks, stop, stop_text: None, usage: wire.usage.into() })
 }
 
 pub(in crate::protocol::anthropic_messages) fn malformed(error: &serde_json::Error) -> AnswerError {

@@ -13,22 +13,23 @@ const ID_CHARS_MAX: usize = 128;
 /// Writes an answer as one JSON body.
 pub fn write_answer(answer: &Answer<'_>) -> Vec<u8> {
     let has_calls = answer.blocks.iter().any(|block| matches!(block, Block::Call(_)));
+    let (stop_reason, stop_sequence) = stopped((answer.stop, answer.stop_text.as_deref()), has_calls);
     json::to_vec(&Message {
         id: message_id(&answer.id),
         kind: "message",
         role: "assistant",
         model: &answer.model,
         content: answer.blocks.iter().filter_map(content).collect(),
-        stop_reason: Some(stop_reason(answer.stop, has_calls)),
-        stop_sequence: (),
+        stop_reason: Some(stop_reason),
+        stop_sequence,
         usage: answer.usage.into(),
     })
 }
 
 fn content<'a>(block: &'a Block<'_>) -> Option<Content<'a>> {
     match block {
-        Block::Text(text) if text.is_empty() => None,
-        Block::Text(text) => Some(Content::Text { text }),
+        Block::Text(text) | Block::Refusal(text) if text.is_empty() => None,
+        Block::Text(text) | Block::Refusal(text) => Some(Content::Text { text }),
         Block::Reasoning(Reasoning { text, proof: Some(Proof::Sealed(seal)) }) => {
             Some(Content::Thinking { thinking: text, signature: seal })
         }
@@ -54,16 +55,21 @@ pub(in crate::protocol::anthropic_messages) fn call_id(upstream: &str) -> Cow<'_
     names::id(upstream, ID_CHARS_MAX)
 }
 
-/// Returns `stop_reason`. Which stop text was met no upstream but Messages says, so it is told as the end of the turn: a
-/// client takes `stop_sequence` without its text for an error.
-pub(in crate::protocol::anthropic_messages) const fn stop_reason(stop: StopReason, has_calls: bool) -> &'static str {
-    match (stop, has_calls) {
+/// Returns `stop_reason` and `stop_sequence`. A stop text that is not known is told as the end of the turn: a client takes
+/// `stop_sequence` without its text for an error.
+pub(in crate::protocol::anthropic_messages) fn stopped(
+    (stop, text): (StopReason, Option<&str>),
+    has_calls: bool,
+) -> (&'static str, Option<&str>) {
+    let reason = match (stop, has_calls) {
+        (StopReason::StopSequence, false) if text.is_some() => return ("stop_sequence", text),
         (StopReason::EndTurn | StopReason::StopSequence | StopReason::ToolUse, true) => "tool_use",
         (StopReason::EndTurn | StopReason::StopSequence | StopReason::ToolUse, false) => "end_turn",
         (StopReason::MaxTokens, _) => "max_tokens",
         (StopReason::Refusal, _) => "refusal",
         (StopReason::Pause, _) => "pause_turn",
-    }
+    };
+    (reason, None)
 }
 
 #[cfg(test)]
@@ -78,7 +84,7 @@ mod tests {
 
     fn written(blocks: Vec<Block<'_>>, stop: StopReason) -> String {
         let usage = Usage { output_tokens: 13, thinking_tokens: 3, ..Usage::of_input(23, 7, 11) };
-        let answer = Answer { id: "resp_0a".into(), model: "gpt-x".into(), blocks, stop, usage };
+        let answer = Answer { id: "resp_0a".into(), model: "gpt-x".into(), blocks, stop, stop_text: None, usage };
         String::from_utf8(write_answer(&answer)).unwrap()
     }
 
@@ -122,8 +128,11 @@ mod tests {
             (StopReason::Refusal, "refusal", "refusal"),
             (StopReason::Pause, "pause_turn", "pause_turn"),
         ] {
-            assert_eq!((stop_reason(stop, false), stop_reason(stop, true)), (without, with));
+            let told = |has_calls| stopped((stop, None), has_calls);
+            assert_eq!((told(false), told(true)), ((without, None), (with, None)));
         }
+        assert_eq!(stopped((StopReason::StopSequence, Some("END")), false), ("stop_sequence", Some("END")));
+        assert_eq!(stopped((StopReason::StopSequence, Some("END")), true), ("tool_use", None));
     }
 
     #[test]

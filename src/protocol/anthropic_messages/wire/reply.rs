@@ -17,7 +17,7 @@ pub(in crate::protocol) struct Message<'a> {
     pub(in crate::protocol) model: &'a str,
     pub(in crate::protocol) content: Vec<Content<'a>>,
     pub(in crate::protocol) stop_reason: Option<&'static str>,
-    pub(in crate::protocol) stop_sequence: (),
+    pub(in crate::protocol) stop_sequence: Option<&'a str>,
     pub(in crate::protocol) usage: Usage,
 }
 

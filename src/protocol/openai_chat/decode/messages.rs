@@ -80,7 +80,7 @@ impl<'d, 'a> Messages<'d, 'a> {
             }
         }
         let mut blocks = self.content(&path, role, &mut message)?;
-        blocks.extend(message.refusal.map(|Str(text)| Block::Text(text)));
+        blocks.extend(message.refusal.map(|Str(text)| Block::Refusal(text)));
         for (at, raw) in message.tool_calls.into_iter().flatten().enumerate() {
             blocks.push(Block::Call(self.call(&format!("{path}.tool_calls[{at}]"), raw)?));
         }

@@ -8,7 +8,7 @@ use crate::protocol::canonical::{Block, Call, CallKind, CallResult, Document, Do
 use crate::protocol::image;
 use crate::protocol::json::{Str, TextOr};
 use crate::protocol::loss::{Dropped, Refusal};
-use crate::protocol::openai_chat::wire::request::{File, ImageUrl, Part, Source};
+use crate::protocol::openai_chat::wire::request::{AttachedFile, ImageUrl, Part, Source};
 
 /// Members that only tune, or say again what is known.
 const SILENT: [&str; 4] = ["cache_control", "caller", "annotations", "prompt_cache_breakpoint"];
@@ -69,6 +69,7 @@ impl<'d> Content<'d> {
         }
         Ok(Some(match kind {
             "text" => Block::Text(required(part.text, path, "text")?),
+            "refusal" if self.role == Role::Assistant => Block::Refusal(required(part.refusal, path, "refusal")?),
             "refusal" => Block::Text(required(part.refusal, path, "refusal")?),
             "image_url" => image_url(part.image_url, path)?,
             "file" => file(part.file, path)?,
@@ -119,17 +120,15 @@ fn image_url<'a>(raw: Option<&'a RawValue>, path: &str) -> Result<Block<'a>, Ref
 fn image_of<'a>(source: Source<'a>, path: &str) -> Result<Image<'a>, Refusal> {
     let place = format!("{path}.source");
     let refusal = |what| Refusal::of(&*place, format!("`{place}` {what}"));
-    match source.url {
-        Some(Str(url)) => image::of_url(url).map_err(refusal),
-        None => {
-            let label = source.media_type.unwrap_or_default().0;
-            image::inline(&label, required(source.data, &place, "data")?).map_err(refusal)
-        }
+    if let Some(Str(url)) = source.url {
+        return image::of_url(url).map_err(refusal);
     }
+    let label = source.media_type.unwrap_or_default().0;
+    image::inline(&label, required(source.data, &place, "data")?).map_err(refusal)
 }
 
 /// Reads a file: an image as one, anything else as a document, of which the encoder knows whether its model takes it.
-fn file<'a>(file: Option<File<'a>>, path: &str) -> Result<Block<'a>, Refusal> {
+fn file<'a>(file: Option<AttachedFile<'a>>, path: &str) -> Result<Block<'a>, Refusal> {
     let path = format!("{path}.file");
     let file = file.unwrap_or_default();
     if file.file_id.is_some() {

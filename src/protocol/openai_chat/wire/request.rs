@@ -213,7 +213,7 @@ members! {
         "text" => text: Str<'a>,
         "refusal" => refusal: Str<'a>,
         "image_url" => image_url: &'a RawValue,
-        "file" => file: File<'a>,
+        "file" => file: AttachedFile<'a>,
         "source" => source: Source<'a>,
         "id" => id: Str<'a>,
         "name" => name: Str<'a>,
@@ -231,7 +231,7 @@ members! {
 }
 
 members! {
-    pub(in crate::protocol::openai_chat) struct File<'a> {
+    pub(in crate::protocol::openai_chat) struct AttachedFile<'a> {
         "file_data" => file_data: Str<'a>,
         "file_id" => file_id: Str<'a>,
         "filename" => filename: Str<'a>,

@@ -10,6 +10,7 @@ use super::{name_unknown, parsed, word};
 use crate::protocol::canonical::{Block, Call, CallKind, CallResult, Proof, Reasoning, Role, Turn};
 use crate::protocol::json::Str;
 use crate::protocol::loss::{Dropped, Refusal};
+use crate::protocol::openai_responses::stored::{Kept, unknown_item};
 use crate::protocol::openai_responses::wire::Item;
 
 /// Transcripts of work that the provider did beside the model: its text carries the outcome.
@@ -29,14 +30,19 @@ const HOSTED: [&str; 9] = [
 const SUMMARY_BREAK: &str = "\n\n";
 
 /// Turns in the making.
-#[derive(Default)]
 pub(super) struct Items<'a> {
     pub(super) turns: Vec<Turn<'a>>,
     /// Ids of shell calls with what their outputs may call them instead.
     shells: Vec<(Cow<'a, str>, Cow<'a, str>)>,
+    /// What items may be named instead of sent.
+    kept: &'a Kept,
 }
 
 impl<'a> Items<'a> {
+    pub(super) const fn new(kept: &'a Kept) -> Self {
+        Self { turns: Vec::new(), shells: Vec::new(), kept }
+    }
+
     /// Adds a turn of one block.
     pub(super) fn say(&mut self, role: Role, block: Block<'a>) {
         self.turns.push(Turn { role, blocks: vec![block] });
@@ -64,7 +70,7 @@ impl<'a> Items<'a> {
         }
     }
 
-    /// Takes one item.
+    /// Takes one item, or the name of one.
     pub(super) fn take(
         &mut self,
         index: usize,
@@ -73,22 +79,38 @@ impl<'a> Items<'a> {
         dropped: &mut Dropped,
     ) -> Result<(), Refusal> {
         let path = format!("input[{index}]");
-        let mut item: Item<'a> = parsed(raw, &path)?;
+        let item: Item<'a> = parsed(raw, &path)?;
+        if word(item.kind.as_ref()) != Some("item_reference") {
+            return self.add(&path, item, tools, dropped);
+        }
+        let id = word(item.id.as_ref()).unwrap_or_default();
+        let known = self.kept.item(id).ok_or_else(|| unknown_item(&path, id))?;
+        self.add(&path, parsed(known, &path)?, tools, dropped)
+    }
+
+    /// Adds one item that is itself.
+    pub(super) fn add(
+        &mut self,
+        path: &str,
+        mut item: Item<'a>,
+        tools: &mut Tools<'a>,
+        dropped: &mut Dropped,
+    ) -> Result<(), Refusal> {
         name_unknown(&item.unknown, &[], "input[].", dropped);
         let kind = item.kind.take();
         match word(kind.as_ref()) {
-            None | Some("message") => self.message(&path, &item, dropped),
+            None | Some("message") => self.message(path, &item, dropped),
             Some("reasoning") => {
                 self.reasoning(item);
                 Ok(())
             }
-            Some("function_call") => self.call(&path, item, CallKind::Function),
-            Some("custom_tool_call") => self.call(&path, item, CallKind::Custom),
-            Some("function_call_output" | "custom_tool_call_output") => self.output(&path, item, dropped),
-            Some("additional_tools") => tools.add_all(item.tools, &path, dropped),
+            Some("function_call") => self.call(path, item, CallKind::Function),
+            Some("custom_tool_call") => self.call(path, item, CallKind::Custom),
+            Some("function_call_output" | "custom_tool_call_output") => self.output(path, item, dropped),
+            Some("additional_tools") => tools.add_all(item.tools, path, dropped),
             Some("tool_search_call" | "tool_search_output") if item.call_id.is_none() => {
                 // The provider itself searched; what it found is offered from the start here.
-                tools.add_all(item.tools, &path, dropped)
+                tools.add_all(item.tools, path, dropped)
             }
             Some("tool_search_call") => {
                 self.built_in_call(TOOL_SEARCH, item.arguments, item.call_id, item.id);
@@ -96,7 +118,7 @@ impl<'a> Items<'a> {
             }
             Some("tool_search_output") => {
                 let before = tools.list.len();
-                tools.add_all(item.tools, &path, dropped)?;
+                tools.add_all(item.tools, path, dropped)?;
                 let names: Vec<&str> = tools.list[before..].iter().map(|tool| &*tool.name).collect();
                 let told = format!("Tools loaded: {}", names.join(", "));
                 self.built_in_output(item.call_id, item.id, Block::Text(told.into()), false);
@@ -124,7 +146,7 @@ impl<'a> Items<'a> {
                 dropped.add(&format!("input[].{hosted}"));
                 Ok(())
             }
-            Some(other) => Err(impossible(&path, other)),
+            Some(other) => Err(impossible(path, other)),
         }
     }
 
@@ -226,10 +248,6 @@ fn text_of(raw: &RawValue) -> Cow<'_, str> {
 
 fn impossible(path: &str, kind: &str) -> Refusal {
     let message = match kind {
-        "item_reference" => format!(
-            "`{path}` refers to an item that OpenAI stores, which a Claude model cannot see; send the item itself, with \
-             `store: false`"
-        ),
         "compaction" | "compaction_trigger" | "configuration_update" => {
             format!("`{path}`: a conversation that OpenAI compacted cannot be read by a Claude model; send it in full")
         }

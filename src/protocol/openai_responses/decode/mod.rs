@@ -12,6 +12,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::asked::Asked;
+use super::stored::{self, Kept};
 use super::wire::{Format as WireFormat, Reasoning, Request, Text};
 use crate::protocol::canonical::{Block, Conversation, Effort, Format, Role, Settings, Turn};
 use crate::protocol::json::{self, Str};
@@ -38,9 +39,10 @@ pub struct Decoded<'a> {
     pub dropped: Dropped,
 }
 
-/// Reads the body of a request.
-pub fn read_request(body: &[u8]) -> Result<Decoded<'_>, Refusal> {
-    json::refuse_crowds(body)?;
+/// Reads the body of a request; `kept` is what is known of what it refers to.
+pub fn read_request<'a>(body: &'a [u8], kept: &'a Kept) -> Result<Decoded<'a>, Refusal> {
+    let kept_texts = || kept.texts().map(str::as_bytes);
+    json::refuse_crowds_in(std::iter::once(body).chain(kept_texts()))?;
     let request: Request<'_> = serde_json::from_slice(body).map_err(|error| Refusal {
         message: format!("the body is no Responses request: {}", json::complaint(&error)),
         param: None,
@@ -54,7 +56,7 @@ pub fn read_request(body: &[u8]) -> Result<Decoded<'_>, Refusal> {
     for (index, tool) in request.tools.iter().flatten().enumerate() {
         tools.add(tool, &format!("tools[{index}]"), &mut dropped)?;
     }
-    let turns = turns(&request, &mut tools, &mut dropped)?;
+    let turns = turns(&request, kept, &mut tools, &mut dropped)?;
     let asked = Asked::of(&request, &tools);
     let tool_choice = tools.choice(request.tool_choice, &mut dropped)?;
     let conversation = Conversation {
@@ -65,7 +67,7 @@ pub fn read_request(body: &[u8]) -> Result<Decoded<'_>, Refusal> {
         format,
         settings,
         stream: request.stream.unwrap_or(false),
-        body_bytes: body.len(),
+        body_bytes: body.len() + kept_texts().map(<[u8]>::len).sum::<usize>(),
     };
     Ok(Decoded { conversation, asked, dropped })
 }
@@ -88,11 +90,7 @@ fn word<'b>(text: Option<&'b Str<'_>>) -> Option<&'b str> {
 
 /// Refuses what refers to something that only `OpenAI` keeps: without it, another conversation would be answered.
 fn refuse_state(request: &Request<'_>) -> Result<(), Refusal> {
-    for (is_given, member) in [
-        (request.previous_response_id.is_some(), "previous_response_id"),
-        (request.conversation.is_some(), "conversation"),
-        (request.prompt.is_some(), "prompt"),
-    ] {
+    for (is_given, member) in [(request.conversation.is_some(), "conversation"), (request.prompt.is_some(), "prompt")] {
         if is_given {
             let message = format!(
                 "`{member}` refers to something that OpenAI stores, which a Claude model cannot see; send the whole \
@@ -186,11 +184,24 @@ fn format_of(format: WireFormat<'_>) -> Result<Option<Format<'_>>, Refusal> {
     }
 }
 
-fn turns<'a>(request: &Request<'a>, tools: &mut Tools<'a>, dropped: &mut Dropped) -> Result<Vec<Turn<'a>>, Refusal> {
-    let mut items = Items::default();
+fn turns<'a>(
+    request: &Request<'a>,
+    kept: &'a Kept,
+    tools: &mut Tools<'a>,
+    dropped: &mut Dropped,
+) -> Result<Vec<Turn<'a>>, Refusal> {
+    let mut items = Items::new(kept);
     if let Some(raw) = request.instructions {
         let Str(text) = parsed(raw, "instructions")?;
         items.say(Role::System, Block::Text(text));
+    }
+    let mut past = 0;
+    if let Some(id) = word(request.previous_response_id.as_ref()) {
+        let previous = kept.previous.as_deref().ok_or_else(|| stored::unknown_answer(id))?;
+        past = previous.len();
+        for item in previous.iter().filter_map(|text| stored::raw(text)) {
+            items.add("previous_response_id", parsed(item, "previous_response_id")?, tools, dropped)?;
+        }
     }
     let missing = || Refusal::of("input", "`input` is required");
     let input = request.input.ok_or_else(missing)?;
@@ -199,7 +210,7 @@ fn turns<'a>(request: &Request<'a>, tools: &mut Tools<'a>, dropped: &mut Dropped
         items.say(Role::User, Block::Text(text));
     } else {
         let list: Vec<&'a RawValue> = parsed(input, "input")?;
-        if list.len() > ITEMS_MAX {
+        if past + list.len() > ITEMS_MAX {
             return Err(Refusal::of("input", format!("`input` must not have more than {ITEMS_MAX} members")));
         }
         for (index, item) in list.into_iter().enumerate() {

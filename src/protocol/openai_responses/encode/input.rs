@@ -87,18 +87,25 @@ impl<'b> Input<'b> {
         for (at, block) in blocks.iter().enumerate() {
             match block {
                 // Every text is a message of its own: two of them were never one.
-                Block::Text(text) if !text.is_empty() => {
-                    let content = vec![Part::OutputText { text }];
-                    self.items.push(Item::Message { role: "assistant", content });
-                }
+                Block::Text(text) if !text.is_empty() => self.says(Part::OutputText { text }),
+                Block::Refusal(text) if !text.is_empty() => self.says(Part::Refusal { refusal: text }),
                 Block::Reasoning(reasoning) if leads_to_something(&blocks[at + 1..]) => {
                     self.items.extend(reasoning_item(reasoning));
                 }
                 Block::Call(call) => self.call(call),
                 // A model's turn has nothing else.
-                Block::Text(_) | Block::Reasoning(_) | Block::Image(_) | Block::Document(_) | Block::Result(_) => {}
+                Block::Text(_)
+                | Block::Refusal(_)
+                | Block::Reasoning(_)
+                | Block::Image(_)
+                | Block::Document(_)
+                | Block::Result(_) => {}
             }
         }
+    }
+
+    fn says(&mut self, part: Part<'b>) {
+        self.items.push(Item::Message { role: "assistant", content: vec![part] });
     }
 
     fn call(&mut self, call: &'b Call<'_>) {
@@ -123,7 +130,7 @@ fn is_result(block: &Block<'_>) -> bool {
 /// Returns whether reasoning may stand before `blocks`: it is refused without the item that it led to.
 fn leads_to_something(blocks: &[Block<'_>]) -> bool {
     blocks.iter().any(|block| match block {
-        Block::Text(text) => !text.is_empty(),
+        Block::Text(text) | Block::Refusal(text) => !text.is_empty(),
         Block::Call(_) => true,
         Block::Reasoning(_) | Block::Image(_) | Block::Document(_) | Block::Result(_) => false,
     })
@@ -144,8 +151,8 @@ fn text_of<'b>(block: &'b Block<'_>) -> Option<&'b str> {
 
 fn part<'b>(block: &'b Block<'_>) -> Option<Part<'b>> {
     match block {
-        Block::Text(text) if text.is_empty() => None,
-        Block::Text(text) => Some(Part::InputText { text: Cow::Borrowed(text) }),
+        Block::Text(text) | Block::Refusal(text) if text.is_empty() => None,
+        Block::Text(text) | Block::Refusal(text) => Some(Part::InputText { text: Cow::Borrowed(text) }),
         Block::Image(image) => Some(Part::InputImage { image_url: Url::of(image), detail: "auto" }),
         Block::Document(document) => Some(file(document)),
         Block::Reasoning(_) | Block::Call(_) | Block::Result(_) => None,

@@ -63,10 +63,9 @@ pub fn write_request(conversation: &Conversation<'_>, target: &Target<'_>, names
     let thinks = target.thinking.is_some() && (asks_to_think || !conversation.tools.is_empty());
     let reasoning = reasoning(settings, target, &mut unmet);
     let (temperature, top_p) = sampling(settings, target, &mut unmet);
-    for (is_lost, what) in [(settings.top_k.is_some(), Unmet::TopK), (!settings.stop.is_empty(), Unmet::Stop)] {
-        if is_lost {
-            unmet.push(what);
-        }
+    // Stop texts have no member either; whoever reads the answer ends it there.
+    if settings.top_k.is_some() {
+        unmet.push(Unmet::TopK);
     }
     let format = conversation.format.as_ref().map(format_of);
     let verbosity = settings.verbosity.as_deref();

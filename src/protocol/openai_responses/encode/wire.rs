@@ -176,6 +176,9 @@ pub(super) enum Part<'a> {
     OutputText {
         text: &'a str,
     },
+    Refusal {
+        refusal: &'a str,
+    },
     InputImage {
         image_url: Url<'a>,
         detail: &'static str,

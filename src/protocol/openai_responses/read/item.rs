@@ -34,6 +34,8 @@ pub(super) struct Item {
     part: u64,
     /// Whether the open part has said anything.
     said: bool,
+    /// Whether the open part of a message is a refusal.
+    refuses: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +63,7 @@ impl Kind {
 
 impl Item {
     pub(super) fn of(output_index: u64, item: &wire::Item<'_>) -> Self {
-        Self { output_index, kind: Kind::of(&item.kind.0), block: None, part: 0, said: false }
+        Self { output_index, kind: Kind::of(&item.kind.0), block: None, part: 0, said: false, refuses: false }
     }
 
     /// Returns the item that an event inside of it implies. A call without its name is none.
@@ -71,7 +73,7 @@ impl Item {
             event if event.starts_with(b"function") || event.starts_with(b"custom") => Kind::Untold,
             _ => Kind::Message,
         };
-        Self { output_index, kind, block: None, part: 0, said: false }
+        Self { output_index, kind, block: None, part: 0, said: false, refuses: false }
     }
 
     /// Opens what can be opened before anything is said.
@@ -96,16 +98,18 @@ impl Item {
         on_delta(Delta::Opened { block, opening });
     }
 
-    /// Makes `index` the open part.
-    fn reach(&mut self, index: u64, next_block: &mut u32, on_delta: &mut impl FnMut(Delta<'_>)) {
+    /// Makes `index` the open part; of a message also one that `refuses` or does not.
+    fn reach(&mut self, index: u64, refuses: bool, next_block: &mut u32, on_delta: &mut impl FnMut(Delta<'_>)) {
         match self.kind {
             Kind::Message => {
-                if self.block.is_some() && index > self.part {
+                if self.block.is_some() && (index > self.part || refuses != self.refuses) {
                     self.close(on_delta);
                 }
                 if self.block.is_none() {
                     self.part = index;
-                    self.start(Opening::Text, next_block, on_delta);
+                    self.refuses = refuses;
+                    let opening = if refuses { Opening::Refusal } else { Opening::Text };
+                    self.start(opening, next_block, on_delta);
                 }
             }
             Kind::Reasoning => {
@@ -147,11 +151,19 @@ impl Item {
         next_block: &mut u32,
         on_delta: &mut impl FnMut(Delta<'_>),
     ) {
-        self.reach(self.index_of(inside), next_block, on_delta);
+        let refuses = inside.part.as_ref().is_some_and(|part| part.refusal.is_some());
+        self.reach(self.index_of(inside), refuses, next_block, on_delta);
     }
 
-    pub(super) fn more(&mut self, inside: &Inside<'_>, next_block: &mut u32, on_delta: &mut impl FnMut(Delta<'_>)) {
-        self.reach(self.index_of(inside), next_block, on_delta);
+    /// Takes more of a text; of one that `refuses`, or of another.
+    pub(super) fn more(
+        &mut self,
+        inside: &Inside<'_>,
+        refuses: bool,
+        next_block: &mut u32,
+        on_delta: &mut impl FnMut(Delta<'_>),
+    ) {
+        self.reach(self.index_of(inside), refuses, next_block, on_delta);
         if let Some(delta) = &inside.delta {
             self.say(delta, on_delta);
         }
@@ -160,7 +172,7 @@ impl Item {
     /// Takes a text that is complete. What came in pieces is not said again.
     pub(super) fn whole(&mut self, inside: &Inside<'_>, next_block: &mut u32, on_delta: &mut impl FnMut(Delta<'_>)) {
         let text = inside.text.or(inside.refusal).or(inside.arguments).or(inside.input);
-        self.reach(self.index_of(inside), next_block, on_delta);
+        self.reach(self.index_of(inside), inside.refusal.is_some(), next_block, on_delta);
         if let Some(text) = text.filter(|_| !self.said) {
             self.say(&text, on_delta);
         }
@@ -178,7 +190,7 @@ impl Item {
                     if index < self.part || (index == self.part && self.said) {
                         continue;
                     }
-                    self.reach(index, next_block, on_delta);
+                    self.reach(index, part.refusal.is_some(), next_block, on_delta);
                     if let Some(text) = part.text.or(part.refusal) {
                         self.say(&text, on_delta);
                     }
@@ -194,7 +206,7 @@ impl Item {
                     if index < self.part || (index == self.part && self.said) {
                         continue;
                     }
-                    self.reach(index, next_block, on_delta);
+                    self.reach(index, false, next_block, on_delta);
                     if let Some(text) = part.text {
                         self.say(&text, on_delta);
                     }
@@ -234,7 +246,12 @@ pub(super) fn blocks<'a>(item: wire::Item<'a>) -> Vec<Block<'a>> {
     match Kind::of(&item.kind.0) {
         Kind::Message => {
             let parts = item.content.into_iter().flatten();
-            parts.filter_map(|part| part.text.or(part.refusal)).map(|text| Block::Text(text.text())).collect()
+            let block = |part: wire::Part<'a>| match (part.text, part.refusal) {
+                (Some(text), _) => Some(Block::Text(text.text())),
+                (None, Some(refusal)) => Some(Block::Refusal(refusal.text())),
+                (None, None) => None,
+            };
+            parts.filter_map(block).collect()
         }
         Kind::Reasoning => {
             let proof = proof(&item);

@@ -33,6 +33,7 @@ pub fn read_answer(body: &[u8]) -> Result<Answer<'_>, AnswerError> {
         model: response.model.unwrap_or_default().0,
         blocks,
         stop,
+        stop_text: None,
         usage: response.usage.unwrap_or_default().into(),
     })
 }
@@ -93,9 +94,10 @@ impl Reader {
                     Some(inside) => inside,
                     None => parsed(data)?,
                 };
-                self.content.has_refusal |= name.starts_with(b"refusal");
+                let refuses = name.starts_with(b"refusal");
+                self.content.has_refusal |= refuses;
                 let (item, next_block) = self.item(&inside, name)?;
-                item.more(&inside, next_block, on_delta);
+                item.more(&inside, refuses, next_block, on_delta);
             }
             b"content_part.added" | b"reasoning_summary_part.added" => {
                 let inside: Inside<'_> = parsed(data)?;
@@ -197,7 +199,7 @@ impl Reader {
         };
         let reason = response.incomplete_details.and_then(|details| details.reason);
         on_delta(match stop_reason(status, reason.as_ref(), self.content) {
-            Some(stop) => Delta::Ended { stop, usage: response.usage.unwrap_or_default().into() },
+            Some(stop) => Delta::Ended { stop, stop_text: None, usage: response.usage.unwrap_or_default().into() },
             None => Delta::Failed(data),
         });
         Ok(())

@@ -95,7 +95,7 @@ pub(super) struct Item<'a> {
 }
 
 /// A part of a message or of a summary.
-#[derive(Deserialize)]
+#[derive(Debug, PartialEq, Deserialize)]
 pub(super) struct Part<'a> {
     #[serde(borrow, default)]
     pub(super) text: Option<Fragment<'a>>,
@@ -111,7 +111,7 @@ pub(super) struct OfItem<'a> {
     pub(super) item: Item<'a>,
 }
 
-/// Data of an event inside of an item: something more, or something whole.
+/// Data of an event inside of an item: a part that begins, something more, or something whole.
 #[derive(Debug, Default, PartialEq, Deserialize)]
 pub(super) struct Inside<'a> {
     pub(super) output_index: u64,
@@ -129,4 +129,6 @@ pub(super) struct Inside<'a> {
     pub(super) arguments: Option<Fragment<'a>>,
     #[serde(borrow, default)]
     pub(super) input: Option<Fragment<'a>>,
+    #[serde(borrow, default)]
+    pub(super) part: Option<Part<'a>>,
 }

@@ -78,7 +78,8 @@ impl Item {
     pub(super) fn new(block: u32, opening: &Opening<'_>, built_in: Option<&'static str>) -> Self {
         let mut fixed = Vec::new();
         let kind = match opening {
-            Opening::Text => Kind::Message,
+            // No upstream of this pair has a part for it.
+            Opening::Text | Opening::Refusal => Kind::Message,
             Opening::Reasoning => Kind::Reasoning,
             Opening::Call { id, namespace, name, kind } => {
                 member("call_id", id, &mut fixed);

@@ -6,6 +6,7 @@
 mod item;
 
 use super::asked::Asked;
+use super::stored::Answered;
 use crate::domain::time::Timestamp;
 use crate::protocol::canonical::{Answer, Block, Delta, Fragment, Opening, Piece, Proof, StopReason, Usage};
 use crate::protocol::json;
@@ -47,7 +48,7 @@ pub fn write_answer(answer: &Answer<'_>, created: Timestamp, asked: &Asked) -> V
 
 fn write_block(number: u32, block: &Block<'_>, write: &mut impl FnMut(&Delta<'_>)) {
     let (opening, piece, proof) = match block {
-        Block::Text(text) => (Opening::Text, Piece::Text(Fragment::Plain(text)), None),
+        Block::Text(text) | Block::Refusal(text) => (Opening::Text, Piece::Text(Fragment::Plain(text)), None),
         Block::Reasoning(reasoning) => {
             (Opening::Reasoning, Piece::Reasoning(Fragment::Plain(&reasoning.text)), reasoning.proof.clone())
         }
@@ -89,6 +90,11 @@ impl Writer {
         self.sequence
     }
 
+    /// Returns the answer as the client got it, taken apart; only of one that has ended.
+    pub fn answered(&self) -> Option<Answered> {
+        Answered::put_together(&format!("resp_{}", self.tail), self.items.iter().map(Item::json))
+    }
+
     /// Appends the events of a delta. An upstream's error is left to the caller.
     pub fn write(&mut self, delta: &Delta<'_>, out: &mut Vec<u8>) {
         match delta {
@@ -110,7 +116,7 @@ impl Writer {
                     item.closed(&mut Place { index, sequence, tail: &self.tail }, out);
                 }
             }
-            Delta::Ended { stop, usage } => {
+            Delta::Ended { stop, usage, .. } => {
                 self.close_all(*stop, out);
                 let name = if status(*stop) == "completed" { "response.completed" } else { "response.incomplete" };
                 self.response_event(name, Some((*stop, usage)), out);
@@ -139,7 +145,9 @@ impl Writer {
     fn open(&mut self, block: u32, opening: &Opening<'_>, out: &mut Vec<u8>) {
         let last = self.items.len().wrapping_sub(1);
         // Text upon text goes into the same message, as another part of it.
-        if let (Opening::Text, Some(message)) = (opening, self.items.last_mut().filter(|item| item.can_go_on())) {
+        if let (Opening::Text | Opening::Refusal, Some(message)) =
+            (opening, self.items.last_mut().filter(|item| item.can_go_on()))
+        {
             let mut place = Place { index: last, sequence: &mut self.sequence, tail: &self.tail };
             return message.next_part(block, &mut place, out);
         }

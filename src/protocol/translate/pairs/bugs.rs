@@ -192,15 +192,6 @@ fn apply_patch_comes_back_as_the_text_it_is() {
 }
 
 #[test]
-fn a_longer_answer_than_a_stop_text_allows_is_announced() {
-    let sent = send(A_TO_R, &messages(&json!({ "stop_sequences": ["END"], "top_k": 5, "temperature": 0.2 })));
-    for lost in ["stop_sequences", "top_k", "temperature"] {
-        assert!(sent.dropped.split(',').any(|path| path == lost), "{}", sent.dropped);
-    }
-    assert!(sent.body.get("stop").is_none() && sent.body.get("temperature").is_none());
-}
-
-#[test]
 fn reasoning_can_be_carried_on_without_the_providers_store() {
     let sent = send(A_TO_R, &messages(&json!({ "thinking": { "type": "adaptive" } })));
     assert_eq!((&sent.body["store"], &sent.body["include"]), (&json!(false), &json!(["reasoning.encrypted_content"])));

@@ -21,8 +21,11 @@ fn function(name: &str) -> Value {
 fn table(translation: Translation, cases: Vec<Case>) -> String {
     let mut table = String::new();
     for (name, members) in cases {
-        let body =
-            if translation == Translation::MessagesToResponses { messages(&members) } else { responses(&members) };
+        let body = match translation {
+            Translation::ChatToMessages | Translation::ChatToResponses => chat(&members),
+            Translation::MessagesToResponses => messages(&members),
+            Translation::ResponsesToMessages => responses(&members),
+        };
         table += &row(translation, &body, &target(translation), (name, &members));
     }
     table

@@ -1,4 +1,4 @@
-//! Messages and Responses as each other, as a whole: a client's bytes in, a client's bytes out.
+//! All pairs of dialects, as a whole: a client's bytes in, a client's bytes out.
 
 use std::sync::LazyLock;
 
@@ -12,11 +12,13 @@ use crate::protocol::grammar::{self, Checked, Ended};
 use crate::protocol::reasoning::Sealer;
 
 mod bugs;
+mod chat_answers;
 mod chat_requests;
 mod golden;
 mod properties;
 mod recorded;
 mod round_trips;
+mod stop_texts;
 
 const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
 
@@ -42,10 +44,18 @@ fn gpt_target() -> Target<'static> {
     }
 }
 
-const BOTH: [Translation; 2] = [Translation::MessagesToResponses, Translation::ResponsesToMessages];
+const ALL: [Translation; 4] = [
+    Translation::ChatToMessages,
+    Translation::ChatToResponses,
+    Translation::MessagesToResponses,
+    Translation::ResponsesToMessages,
+];
 
 fn target(translation: Translation) -> Target<'static> {
-    if translation == Translation::MessagesToResponses { gpt_target() } else { CLAUDE }
+    match translation {
+        Translation::ChatToResponses | Translation::MessagesToResponses => gpt_target(),
+        Translation::ChatToMessages | Translation::ResponsesToMessages => CLAUDE,
+    }
 }
 
 fn sealer() -> Sealer {
@@ -78,6 +88,11 @@ fn send(translation: Translation, body: &Value) -> Sent {
 /// A request of Codex with these members.
 fn responses(members: &Value) -> Value {
     with(json!({ "model": "any", "input": "Hi", "store": false }), members)
+}
+
+/// A request of a client of Chat Completions with these members.
+fn chat(members: &Value) -> Value {
+    with(json!({ "model": "any", "messages": [{ "role": "user", "content": "Hi" }] }), members)
 }
 
 /// A request of Claude Code with these members.
@@ -269,16 +284,25 @@ fn piped<'a>(
 /// Translates a stream and checks what comes out against the client's grammar.
 fn checked(translation: Translation, stream: &str, way_back: &WayBack) -> Checked {
     let (out, end, _) = piped(translation, [stream.as_bytes()], way_back);
-    let checked = check(translation, &out);
+    let checked = if way_back.chat.include_usage {
+        well_formed(grammar::chat(&out, true), &out)
+    } else {
+        check(translation, &out)
+    };
     assert_eq!(end == End::Complete, checked.ended == Ended::Properly, "{}", String::from_utf8_lossy(&out));
     checked
 }
 
 fn check(translation: Translation, out: &[u8]) -> Checked {
     let checked = match translation {
+        Translation::ChatToMessages | Translation::ChatToResponses => grammar::chat(out, false),
         Translation::MessagesToResponses => grammar::messages(out),
-        _ => grammar::responses(out),
+        Translation::ResponsesToMessages => grammar::responses(out),
     };
+    well_formed(checked, out)
+}
+
+fn well_formed(checked: Result<Checked, String>, out: &[u8]) -> Checked {
     checked.unwrap_or_else(|problem| panic!("{problem}\n{}", String::from_utf8_lossy(out)))
 }
 

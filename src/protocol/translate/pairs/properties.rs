@@ -245,8 +245,36 @@ proptest! {
     }
 
     #[test]
+    fn any_answer_is_a_valid_stream_of_chunks_wherever_it_is_cut(blocks in blocks(), items in items(), cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..12)) {
+        let (blocks, items) = (with_ids(blocks, "id"), with_ids(items, "call_id"));
+        let way_back = plain();
+        chat_answers::from_claude(&blocks, stop_of(&blocks), &way_back);
+        chat_answers::from_gpt(&items, "completed", &way_back);
+        for (translation, stream) in [
+            (Translation::ChatToMessages, wire(&claude(&blocks, stop_of(&blocks)))),
+            (Translation::ChatToResponses, wire(&gpt(&items, "completed"))),
+        ] {
+            let (whole, ..) = piped(translation, [stream.as_bytes()], &way_back);
+            let (pieces, ..) = piped(translation, cut(stream.as_bytes(), &cuts), &way_back);
+            prop_assert!(whole == pieces);
+        }
+    }
+
+    #[test]
+    fn an_answer_ends_at_a_stop_text_however_it_comes(items in items(), stop in "[a-z ]{1,2}", stops in 1..3_usize) {
+        let items = with_ids(items, "call_id");
+        let stops: Vec<String> = [stop, "e\u{e9}".to_owned()].into_iter().take(stops).collect();
+        let way_back = send(Translation::ChatToResponses, &chat(&json!({ "stop": stops }))).way_back;
+        let (_, completion) = chat_answers::from_gpt(&items, "completed", &way_back);
+        let content = completion["choices"][0]["message"]["content"].as_str().unwrap_or_default();
+        for text in content.split("\n\n") {
+            prop_assert!(!stops.iter().any(|stop| text.contains(stop)));
+        }
+    }
+
+    #[test]
     fn arbitrary_bytes_are_refused_or_read_and_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), words in "[{}\\[\\],:\"a-z]{0,80}") {
-        for translation in BOTH {
+        for translation in ALL {
             for body in [&bytes[..], words.as_bytes()] {
                 drop(translation.request(body, &target(translation), None));
                 drop(translation.answer(body, NOW, &plain()));
@@ -263,7 +291,12 @@ proptest! {
     fn events_with_members_of_any_kind_never_panic(kind in 0_usize..12, value in prop_oneof![Just(json!(null)), Just(json!(-1)), Just(json!("x")), Just(json!([])), Just(json!({})), Just(json!(1e300))], member in 0_usize..10) {
         let claude = claude(&[json!({ "type": "text", "text": "a" }), json!({ "type": "tool_use", "id": "t", "name": "n", "input": {} })], "tool_use");
         let gpt = gpt(&[reasoning("rs", &["a"], "g"), message("a"), function_call("c", "n", "{}")], "completed");
-        for (translation, mut events) in [(Translation::ResponsesToMessages, claude), (Translation::MessagesToResponses, gpt)] {
+        for (translation, mut events) in [
+            (Translation::ChatToMessages, claude.clone()),
+            (Translation::ChatToResponses, gpt.clone()),
+            (Translation::ResponsesToMessages, claude),
+            (Translation::MessagesToResponses, gpt),
+        ] {
             let at = kind % events.len();
             let keys: Vec<String> = events[at].as_object().unwrap().keys().cloned().collect();
             let key = keys[member % keys.len()].clone();

@@ -121,7 +121,7 @@ fn contents<'a>(blocks: &'a [Block<'a>], names: &'a Names) -> Result<Vec<Content
 /// Returns a block as Messages has it; `None` for reasoning of others, which the provider would not know again.
 fn content<'a>(block: &'a Block<'a>, names: &'a Names) -> Result<Option<ContentKind<'a>>, Refusal> {
     Ok(Some(match block {
-        Block::Text(text) => ContentKind::Text { text: Cow::Borrowed(text) },
+        Block::Text(text) | Block::Refusal(text) => ContentKind::Text { text: Cow::Borrowed(text) },
         Block::Image(image) => ContentKind::Image { source: image_source(image) },
         Block::Document(document) => self::document(document)?,
         Block::Reasoning(reasoning) => match &reasoning.proof {

@@ -93,7 +93,7 @@ impl Reader {
                     StopReason::ToolUse if !self.has_calls => StopReason::EndTurn,
                     stop => stop,
                 };
-                on_delta(Delta::Ended { stop, usage: self.usage.into() });
+                on_delta(Delta::Ended { stop, stop_text: None, usage: self.usage.into() });
             }
             b"error" => on_delta(Delta::Failed(data)),
             _ => {}

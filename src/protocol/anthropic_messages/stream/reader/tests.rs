@@ -21,7 +21,7 @@ fn tell(delta: &Delta<'_>) -> String {
         }
         Delta::Proved { block, proof } => format!("{block} is proved by {proof:?}"),
         Delta::Closed { block } => format!("{block} closes"),
-        Delta::Ended { stop, usage } => format!("ended {stop:?} {usage:?}"),
+        Delta::Ended { stop, usage, .. } => format!("ended {stop:?} {usage:?}"),
         Delta::Failed(data) => format!("failed {}", String::from_utf8_lossy(data)),
     }
 }

@@ -5,7 +5,7 @@ use std::io::Write as _;
 
 use serde::Serialize;
 
-use crate::protocol::anthropic_messages::encode::{call_id, message_id, stop_reason};
+use crate::protocol::anthropic_messages::encode::{call_id, message_id, stopped};
 use crate::protocol::anthropic_messages::wire::reply::{Message, Usage};
 use crate::protocol::canonical::Usage as CanonicalUsage;
 use crate::protocol::canonical::{Delta, Fragment, Opening, Piece, Proof, StopReason};
@@ -69,7 +69,7 @@ impl Writer {
                     model,
                     content: Vec::new(),
                     stop_reason: None,
-                    stop_sequence: (),
+                    stop_sequence: None,
                     usage: CanonicalUsage::default().into(),
                 };
                 event(out, "message_start", &MessageStart { kind: "message_start", message });
@@ -81,7 +81,7 @@ impl Writer {
             }
             Delta::Proved { block, proof: Proof::Sealed(seal) } => self.proved(*block, seal, out),
             Delta::Closed { block } => self.closed(*block, out),
-            Delta::Ended { stop, usage } => self.ended(*stop, *usage, out),
+            Delta::Ended { stop, stop_text, usage } => self.ended((*stop, stop_text.as_deref()), *usage, out),
             Delta::Proved { .. } | Delta::Untold | Delta::Failed(_) => {}
         }
     }
@@ -186,11 +186,12 @@ impl Writer {
         }
     }
 
-    fn ended(&mut self, stop: StopReason, usage: CanonicalUsage, out: &mut Vec<u8>) {
+    fn ended(&mut self, end: (StopReason, Option<&str>), usage: CanonicalUsage, out: &mut Vec<u8>) {
         while self.current.is_some() || !self.waiting.is_empty() {
             self.close_current(out);
         }
-        let delta = Stopped { stop_reason: stop_reason(stop, self.has_calls), stop_sequence: () };
+        let (stop_reason, stop_sequence) = stopped(end, self.has_calls);
+        let delta = Stopped { stop_reason, stop_sequence };
         event(out, "message_delta", &MessageDelta { kind: "message_delta", delta, usage: usage.into() });
         sse::write_event(out, Some("message_stop"), br#"{"type":"message_stop"}"#);
     }
@@ -199,7 +200,7 @@ impl Writer {
 impl Kind {
     fn of(opening: &Opening<'_>) -> Self {
         match opening {
-            Opening::Text => Self::Text,
+            Opening::Text | Opening::Refusal => Self::Text,
             Opening::Reasoning => Self::Thinking,
             Opening::Call { id, name, .. } => {
                 Self::Call { id: call_id(id).into_owned(), name: name.clone().into_owned() }
@@ -251,17 +252,17 @@ enum Start<'a> {
 struct Empty {}
 
 #[derive(Serialize)]
-struct MessageDelta {
+struct MessageDelta<'a> {
     #[serde(rename = "type")]
     kind: &'static str,
-    delta: Stopped,
+    delta: Stopped<'a>,
     usage: Usage,
 }
 
 #[derive(Serialize)]
-struct Stopped {
+struct Stopped<'a> {
     stop_reason: &'static str,
-    stop_sequence: (),
+    stop_sequence: Option<&'a str>,
 }
 
 #[cfg(test)]

@@ -31,7 +31,7 @@ fn written(deltas: Vec<Delta<'_>>, stop: StopReason) -> String {
     for delta in deltas {
         writer.write(&delta, &mut out);
     }
-    writer.write(&Delta::Ended { stop, usage }, &mut out);
+    writer.write(&Delta::Ended { stop, stop_text: None, usage }, &mut out);
     let checked = grammar::messages(&out).unwrap();
     assert_eq!(checked.ended, Ended::Properly);
     String::from_utf8(out).unwrap()

@@ -54,8 +54,8 @@ fn messages_become_turns_in_their_order() {
             role: Role::User,
             blocks: vec![text("look"), Block::Image(Image::Url("https://x/y.png".into())), Block::Image(png)],
         },
-        Turn { role: Role::Assistant, blocks: vec![text("no")] },
-        Turn { role: Role::Assistant, blocks: vec![text("never")] },
+        Turn { role: Role::Assistant, blocks: vec![Block::Refusal("no".into())] },
+        Turn { role: Role::Assistant, blocks: vec![Block::Refusal("never".into())] },
         Turn { role: Role::System, blocks: vec![text("later")] },
         Turn { role: Role::User, blocks: vec![text("caf\u{e9} \"q\"")] },
     ];

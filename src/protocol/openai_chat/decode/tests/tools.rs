@@ -24,11 +24,8 @@ fn told(more: &Value) -> String {
             let about = tool.description.as_deref().map(|about| format!("'{about}' ")).unwrap_or_default();
             format!("{} {about}{kind}", tool.name)
         });
-        let mut told = tools.collect::<Vec<_>>().join("; ");
-        if let Some(header) = decoded.dropped.header() {
-            told += &format!(" without {header}");
-        }
-        told
+        let told = tools.collect::<Vec<_>>().join("; ");
+        decoded.dropped.header().map_or(told.clone(), |header| format!("{told} without {header}"))
     })
 }
 
@@ -146,8 +143,8 @@ fn only_the_tools_that_are_allowed_are_offered() {
         let choice =
             json!({"type": "allowed_tools", "allowed_tools": {"mode": mode, "tools": [named("g"), named("x")]}});
         with(&json!({"tools": [function("f"), function("g")], "tool_choice": choice}), |decoded| {
-            let names: Vec<&str> = decoded.conversation.tools.iter().map(|tool| &*tool.name).collect();
-            assert_eq!((names, decoded.conversation.tool_choice), (vec!["g"], Some(wanted)));
+            let offered: Vec<&str> = decoded.conversation.tools.iter().map(|tool| &*tool.name).collect();
+            assert_eq!((offered, decoded.conversation.tool_choice), (vec!["g"], Some(wanted)));
             assert_eq!(decoded.dropped.paths(), ["tool_choice.allowed_tools.tools"]);
         });
     }

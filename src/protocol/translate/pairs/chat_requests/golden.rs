@@ -6,7 +6,8 @@ use crate::protocol::translate::pairs::golden::{Case, row};
 const PNG: &str = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAAB";
 
 fn table(target: &Target<'_>, cases: Vec<Case>) -> String {
-    let rows = cases.into_iter().map(|(name, members)| row(C_TO_A, &chat(&members), target, (name, &members)));
+    let translation = if target.thinking == Some(Thinking::Effort) { C_TO_R } else { C_TO_A };
+    let rows = cases.into_iter().map(|(name, members)| row(translation, &chat(&members), target, (name, &members)));
     rows.collect()
 }
 
@@ -167,4 +168,19 @@ fn requests_of_chat_completions_become_requests_of_messages() {
     insta::assert_snapshot!("chat_settings", table(&CLAUDE, settings()));
     insta::assert_snapshot!("chat_settings_older_model", table(&OLD_CLAUDE, settings()));
     insta::assert_snapshot!("chat_tools", table(&CLAUDE, tools()));
+}
+
+#[test]
+fn requests_of_chat_completions_become_requests_of_responses() {
+    let gpt = gpt_target();
+    let mut settings = settings();
+    settings.extend([
+        ("less than the least limit", json!({ "max_tokens": 5 })),
+        ("more stop texts than anybody needs", json!({ "stop": vec!["END"; 65] })),
+        ("a long name of who asks", json!({ "user": "u".repeat(65) })),
+    ]);
+    insta::assert_snapshot!("chat_content_gpt", table(&gpt, content()));
+    insta::assert_snapshot!("chat_history_gpt", table(&gpt, history()));
+    insta::assert_snapshot!("chat_settings_gpt", table(&gpt, settings));
+    insta::assert_snapshot!("chat_tools_gpt", table(&gpt, tools()));
 }

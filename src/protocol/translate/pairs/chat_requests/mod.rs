@@ -7,15 +7,11 @@ mod golden;
 mod properties;
 
 const C_TO_A: Translation = Translation::ChatToMessages;
+const C_TO_R: Translation = Translation::ChatToResponses;
 
 /// An older model, that is told how many tokens it may think, and takes up an answer where the client left it.
 const OLD_CLAUDE: Target<'static> =
     Target { model: "claude-sonnet-4-5", thinking: Some(Thinking::Manual), accepts_sampling: true, ..CLAUDE };
-
-/// A request of a client of Chat Completions with these members.
-fn chat(members: &Value) -> Value {
-    with(json!({ "model": "any", "messages": [{ "role": "user", "content": "Hi" }] }), members)
-}
 
 fn messages_of(list: &Value) -> Value {
     chat(&json!({ "messages": list }))

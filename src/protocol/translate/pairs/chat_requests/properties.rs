@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::protocol::translate::pairs::properties::{Said, Step, said_in_messages, steps};
+use crate::protocol::translate::pairs::properties::{Said, Step, said_in_messages, said_in_responses, steps};
 
 /// Which of the two forms calls have.
 #[derive(Clone, Copy, PartialEq)]
@@ -64,6 +64,7 @@ proptest! {
             let (body, said) = as_chat(&steps, form);
             let old = try_send(C_TO_A, &body, &OLD_CLAUDE).unwrap();
             prop_assert_eq!(said_in_messages(&old.body), said.clone());
+            prop_assert_eq!(said_in_responses(&send(C_TO_R, &body).body), said.clone());
             // The newer models never have the last word.
             let is_models = said.last().is_some_and(|(role, _)| role == "assistant");
             let said: Said = said.into_iter().chain(is_models.then(|| ("user".into(), "Continue.".into()))).collect();
@@ -99,6 +100,7 @@ proptest! {
     fn arbitrary_bytes_are_refused_or_read_and_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), words in "[{}\\[\\],:\"a-z]{0,80}") {
         for body in [&bytes[..], words.as_bytes()] {
             drop(C_TO_A.request(body, &CLAUDE, None));
+            drop(C_TO_R.request(body, &gpt_target(), None));
         }
     }
 
@@ -115,8 +117,10 @@ proptest! {
         let mut at = member;
         let mut odd = whole;
         replace(&mut odd, &value, &mut at);
-        if let Err(refusal) = C_TO_A.request(odd.to_string().as_bytes(), &CLAUDE, None) {
-            prop_assert!(!refusal.message.is_empty());
+        for (translation, target) in [(C_TO_A, CLAUDE), (C_TO_R, gpt_target())] {
+            if let Err(refusal) = translation.request(odd.to_string().as_bytes(), &target, None) {
+                prop_assert!(!refusal.message.is_empty());
+            }
         }
     }
 }

@@ -13,74 +13,23 @@
 //! rule without a wildcard, and to redirect a model's own name, takes the model out of the catalogue first. What a rule
 //! leads to is looked up without rules, so there are no chains and no circles. Case counts, as in models' names.
 
+mod pattern;
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
-use std::fmt;
 
 use crate::domain::catalogue::{CURRENT_MODEL, Catalogue, Entry, LONG_CONTEXT_MARK, Wanted};
 use crate::domain::model::{Effort, ModelName, Provider};
 
+pub use pattern::Pattern;
+
 /// Most rules that an operator may give: each may be matched with each unknown name.
 pub const RULES_MAX: usize = 256;
-/// Longest pattern, in bytes: as long as a model's name may be.
-const PATTERN_BYTES_MAX: usize = 128;
 /// Longest name that is looked up, in bytes: that of a model with an effort and a mark for the long context.
 const ASKED_BYTES_MAX: usize = 160;
 /// What stands before a GPT model's name where a client lists no other names than those of Claude models.
 const CLAUDE_PREFIX: &str = "claude-";
-
-/// A name with wildcards: `*` stands for any number of characters, `?` for one.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pattern(String);
-
-impl Pattern {
-    /// Takes a pattern of 1 to 128 printable ASCII characters without spaces.
-    pub fn parse(text: &str) -> Option<Self> {
-        let legal = (1..=PATTERN_BYTES_MAX).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic());
-        legal.then(|| Self(text.to_owned()))
-    }
-
-    /// Returns the pattern as it was written.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    fn is_exact(&self) -> bool {
-        !self.0.contains(['*', '?'])
-    }
-
-    /// Returns whether `name` as a whole fits.
-    pub fn matches(&self, name: &str) -> bool {
-        let (pattern, name) = (self.0.as_bytes(), name.as_bytes());
-        let (mut at, mut read) = (0, 0);
-        // The last `*`, and how much of the name it has taken: on a mismatch it takes one more.
-        let mut star: Option<(usize, usize)> = None;
-        while read < name.len() {
-            match pattern.get(at) {
-                Some(b'*') => {
-                    star = Some((at, read));
-                    at += 1;
-                }
-                Some(&byte) if byte == b'?' || byte == name[read] => {
-                    at += 1;
-                    read += 1;
-                }
-                _ => {
-                    let Some((place, taken)) = star else { return false };
-                    star = Some((place, taken + 1));
-                    at = place + 1;
-                    read = taken + 1;
-                }
-            }
-        }
-        pattern[at..].iter().all(|byte| *byte == b'*')
-    }
-}
-
-impl fmt::Display for Pattern {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
 
 /// An operator's rule: what fits the pattern is served by the model.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -312,187 +261,4 @@ fn split(name: &str) -> Option<Split<'_>> {
         (&name[..at], &name[at + 1..], name.as_bytes()[at] == b':')
     };
     Some(Split { base: unmarked(base), effort: Effort::parse(word)?, is_sure })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn catalogue() -> Catalogue {
-        Catalogue::builtin().unwrap()
-    }
-
-    fn rule(pattern: &str, model: &str) -> AliasRule {
-        AliasRule { pattern: Pattern::parse(pattern).unwrap(), model: model.to_owned() }
-    }
-
-    fn with(rules: &[(&str, &str)]) -> Catalogue {
-        let rules: Vec<_> = rules.iter().map(|(pattern, model)| rule(pattern, model)).collect();
-        catalogue().with_rules(&rules).unwrap()
-    }
-
-    /// Returns what a name means in short: the model, and the effort behind a blank.
-    fn meant(catalogue: &Catalogue, name: &str) -> Option<String> {
-        let Meaning { wanted, effort, .. } = catalogue.meaning(name)?;
-        let model = match &wanted {
-            Wanted::Current => CURRENT_MODEL.to_owned(),
-            Wanted::Known(name) => name.to_string(),
-            Wanted::Guess { name, .. } => format!("{name}?"),
-        };
-        Some(effort.map_or(model.clone(), |effort| format!("{model} {}", effort.as_str())))
-    }
-
-    #[test]
-    fn a_pattern_fits_as_a_glob_does() {
-        for (pattern, name, fits) in [
-            ("claude-*haiku*", "claude-3-5-haiku-latest", true),
-            ("claude-*haiku*", "claude-haiku", true),
-            ("claude-*haiku*", "claude-sonnet", false),
-            ("claude-*haiku*", "xclaude-haiku", false),
-            ("*", "", true),
-            ("*", "anything", true),
-            ("a*b*c", "aXbXbXc", true),
-            ("a*b*c", "aXbXbX", false),
-            ("gpt-?", "gpt-9", true),
-            ("gpt-?", "gpt-", false),
-            ("gpt-?", "gpt-10", false),
-            ("?*", "", false),
-            ("a.c", "abc", false),
-            ("a[bc]", "ab", false),
-            ("A*", "abc", false),
-        ] {
-            assert_eq!(Pattern::parse(pattern).unwrap().matches(name), fits, "{pattern} {name}");
-        }
-        let slow = Pattern::parse(&"*a".repeat(64)).unwrap();
-        assert!(!slow.matches(&format!("{}b", "a".repeat(ASKED_BYTES_MAX))));
-        for bad in ["", "two words", "é*", &"x".repeat(PATTERN_BYTES_MAX + 1)] {
-            assert_eq!(Pattern::parse(bad), None, "{bad:?}");
-        }
-    }
-
-    #[test]
-    fn exact_names_win_over_patterns_and_the_first_pattern_over_the_second() {
-        let ours = with(&[
-            ("claude-*haiku*", "gpt-5.4-mini"),
-            ("claude-*", "gitlab-duo"),
-            ("claude-opus-4.6", "claude-opus-5"),
-            ("fast", "gpt-5.4-nano"),
-            ("*-thinking", "claude-opus-5-high"),
-            ("gpt-9*", "gpt-10"),
-        ]);
-        for (name, model) in [
-            ("claude-haiku-9", "gpt-5.4-mini"),
-            ("claude-3-5-haiku-latest[1m]", "gpt-5.4-mini"),
-            ("claude-haiku-4-5-20251001", "claude-haiku-4-5-20251001"),
-            ("claude-haiku-4-5", "claude-haiku-4-5-20251001"),
-            ("claude-haiku-4-5-high", "claude-haiku-4-5-20251001 high"),
-            ("claude-nobody-knows", "gitlab-duo"),
-            ("claude-opus-4.6", "claude-opus-5"),
-            ("claude-opus-4.6-low", "claude-opus-5 low"),
-            ("claude-opus-4-6", "claude-opus-4-6"),
-            ("claude-gpt-5.5", "gpt-5.5-2026-04-23"),
-            ("fast", "gpt-5.4-nano"),
-            ("fast[1m]", "gpt-5.4-nano"),
-            ("fast(high)", "gpt-5.4-nano high"),
-            ("gpt-9", "gpt-10?"),
-            ("gpt-9-low", "gpt-10? low"),
-            ("gpt-5.5-thinking", "claude-opus-5 high"),
-            ("gpt-5.5", "gpt-5.5-2026-04-23"),
-        ] {
-            assert_eq!(meant(&ours, name).as_deref(), Some(model), "{name}");
-        }
-        assert_eq!(meant(&ours, "slow"), None);
-        assert_eq!(ours.meaning("claude-haiku-9").unwrap().rule.unwrap().pattern.as_str(), "claude-*haiku*");
-        assert_eq!(ours.meaning("claude-haiku-4-5").unwrap().rule, None);
-        assert_eq!(ours.given_names().map(|(name, _)| name).collect::<Vec<_>>(), ["claude-opus-4.6", "fast"]);
-    }
-
-    #[test]
-    fn a_pattern_about_the_effort_takes_it() {
-        let ours = with(&[("quick-high", "gpt-5.5"), ("deep-*-high", "claude-opus-5"), ("deep-*", "gpt-5.5-low")]);
-        for (name, model) in [
-            ("quick-high", "gpt-5.5-2026-04-23"),
-            ("deep-x-high", "claude-opus-5"),
-            ("deep-x", "gpt-5.5-2026-04-23 low"),
-            ("deep-x-medium", "gpt-5.5-2026-04-23 medium"),
-        ] {
-            assert_eq!(meant(&ours, name).as_deref(), Some(model), "{name}");
-        }
-    }
-
-    #[test]
-    fn an_effort_behind_a_known_name_is_asked_for() {
-        let catalogue = catalogue();
-        for (name, model) in [
-            ("gpt-5.5-high", "gpt-5.5-2026-04-23 high"),
-            ("gpt-5.5(high)", "gpt-5.5-2026-04-23 high"),
-            ("gpt-5.5:xhigh", "gpt-5.5-2026-04-23 xhigh"),
-            ("gpt-5-minimal", "gpt-5 minimal"),
-            ("claude-sonnet-4-6-max", "claude-sonnet-4-6 max"),
-            ("claude-sonnet-4.6:none", "claude-sonnet-4-6 none"),
-            ("claude-sonnet-4-6-high[1m]", "claude-sonnet-4-6 high"),
-            ("claude-sonnet-4-6[1m]-high", "claude-sonnet-4-6 high"),
-            ("claude-sonnet-4-6[1m](high)", "claude-sonnet-4-6 high"),
-            ("gitlab-duo-low", "gitlab-duo low"),
-            ("claude-gitlab-duo-low", "gitlab-duo low"),
-            ("claude-gpt-5.5-high", "gpt-5.5-2026-04-23 high"),
-            // What the model has no word for may be the name of a newer one; nothing else can end like the others.
-            ("gpt-5.3-codex-max", "gpt-5.3-codex-max?"),
-            ("gpt-5.3-codex(max)", "gpt-5.3-codex max"),
-            ("gpt-9-high", "gpt-9-high?"),
-            ("gpt-9(high)", "gpt-9? high"),
-            ("claude-opus-9:low", "claude-opus-9? low"),
-            ("gpt-5.4-mini", "gpt-5.4-mini"),
-        ] {
-            assert_eq!(meant(&catalogue, name).as_deref(), Some(model), "{name}");
-        }
-        for nobodys in ["llama-high", "-high", "(high)", ":high", "high", "gpt-5.5-HIGH ", "gpt-5.5()"] {
-            let guessed = meant(&catalogue, nobodys);
-            assert!(guessed.as_deref().is_none_or(|guess| guess.ends_with('?')), "{nobodys}: {guessed:?}");
-        }
-    }
-
-    #[test]
-    fn gpt_models_have_names_among_claudes() {
-        let catalogue = catalogue();
-        for entry in catalogue.entries() {
-            let Some(name) = Catalogue::name_as_claude(entry) else {
-                assert_eq!(entry.provider, Provider::Anthropic);
-                continue;
-            };
-            assert_eq!(meant(&catalogue, &name).as_deref(), Some(entry.name.as_str()), "{name}");
-        }
-        for (name, model) in [
-            ("claude-gpt-5.5", "gpt-5.5-2026-04-23"),
-            ("claude-gpt-5.5-2026-04-23", "gpt-5.5-2026-04-23"),
-            ("claude-gpt-99", "gpt-99?"),
-            ("claude-claude-sonnet-4-6", "claude-claude-sonnet-4-6?"),
-        ] {
-            assert_eq!(meant(&catalogue, name).as_deref(), Some(model), "{name}");
-        }
-        assert_eq!(meant(&catalogue, &Catalogue::current_as_claude()).as_deref(), Some(CURRENT_MODEL));
-    }
-
-    #[test]
-    fn a_rule_that_cannot_be_meant_is_refused_and_says_why() {
-        for (rules, reason) in [
-            (&[("x*", "llama")][..], "the rule for `x*` leads to `llama`, which is no model"),
-            (&[("a", "gpt-5.5"), ("b", "a")], "the rule for `b` leads to `a`"),
-            (&[("claude-haiku-4-5-20251001", "gpt-5.5")], "is a model's own name"),
-            (&[("gitlab-duo", "gpt-5.5")], "is a model's own name"),
-            (&[("x*", "gpt-5.5"), ("x*", "gpt-5")], "two rules for `x*`"),
-            (&[("x*[1m]", "gpt-5.5")], "ends with `[1m]`"),
-        ] {
-            let rules: Vec<_> = rules.iter().map(|(pattern, model)| rule(pattern, model)).collect();
-            let error = catalogue().with_rules(&rules).unwrap_err().to_string();
-            assert!(error.contains(reason), "{error} lacks {reason}");
-        }
-    }
-
-    #[test]
-    fn a_name_of_absurd_length_is_nobodys() {
-        let ours = with(&[("*", "gpt-5.5")]);
-        assert_eq!(meant(&ours, &"x".repeat(ASKED_BYTES_MAX)).as_deref(), Some("gpt-5.5-2026-04-23"));
-        assert_eq!(meant(&ours, &"x".repeat(ASKED_BYTES_MAX + 1)), None);
-    }
 }
