@@ -14,10 +14,9 @@ import { createInterface } from 'node:readline';
 export const CLIENT_KEY = 'sdk-client-key-0123456789';
 const ADMIN_KEY = 'sdk-admin-key-0123456789';
 
-// A model of each family, and one of OpenAI's that has no Chat Completions of its own.
+// A model of each family.
 export const CLAUDE = 'claude-sonnet-4-5-20250929';
 export const GPT = 'gpt-5.5-2026-04-23';
-export const GPT_OF_RESPONSES = 'gpt-5.6-sol';
 // A picture of one pixel.
 export const PNG =
   'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==';
@@ -115,10 +114,10 @@ class Stack {
     for (const name of names) await call('PATCH', `${this.control}/accounts/${name}`, { credit: 'exhausted' });
   }
 
-  // Returns the calls that asked the gateway for an answer, the last one last, with their bodies as JSON.
+  // Returns the calls that asked the gateway for an answer, in their order, with their bodies as JSON.
   async received() {
     const records = await call('GET', `${this.control}/requests`);
-    const asks = records.filter(({ call: kind }) => ['messages', 'responses', 'chat_completions'].includes(kind));
+    const asks = records.filter(({ call: kind }) => ['messages', 'responses'].includes(kind));
     return asks.map((record) => ({ ...record, body: JSON.parse(record.body) }));
   }
 }

@@ -25,9 +25,7 @@ ADMIN_KEY = "sdk-admin-key-0123456789"
 CLIENT_KEY = "sdk-client-key-0123456789"
 CLAUDE = "claude-sonnet-4-5-20250929"
 GPT = "gpt-5.5-2026-04-23"
-# One of OpenAI's models that has no Chat Completions of its own.
-GPT_OF_RESPONSES = "gpt-5.6-sol"
-# The call at the gateway that a request for this model becomes, whichever of Messages and Responses it came by.
+# The call at the gateway that a request for this model becomes, whichever API it came by.
 UPSTREAM = {CLAUDE: "messages", GPT: "responses"}
 # A picture of one pixel.
 PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -96,20 +94,14 @@ class Stack:
 
     def calls_two_tools(self, model, streamed):
         """Has the model answer once with two calls, as a stream or whole."""
-        say = upstream.messages if model == CLAUDE else upstream.responses
+        say = {CLAUDE: upstream.messages, GPT: upstream.responses}[model]
         kind = "text/event-stream" if streamed else "application/json"
         effect = {"kind": "answer", "status": 200, "body": say(model)[streamed], "content_type": kind}
-        self.rule("messages" if model == CLAUDE else "responses", effect, times=1)
+        self.rule(UPSTREAM[model], effect, times=1)
 
     def out_of_credit(self, *names):
         for name in names:
             http("PATCH", f"{self.control}/accounts/{name}", {"credit": "exhausted"})
-
-    def asked(self):
-        """Returns the body of the last call that asked the gateway for an answer, whichever API that went by."""
-        calls = ("messages", "responses", "chat_completions")
-        records = [record for record in http("GET", f"{self.control}/requests") if record["call"] in calls]
-        return json.loads(records[-1]["body"])
 
     def received(self, call):
         """Returns the calls of this kind that reached the gateway: their headers as a dictionary, their body as JSON."""
@@ -154,11 +146,6 @@ def strict(request):
 
 @pytest.fixture(params=[CLAUDE, GPT])
 def model(request):
-    return request.param
-
-
-@pytest.fixture(params=[CLAUDE, GPT, GPT_OF_RESPONSES])
-def chat_model(request):
     return request.param
 
 

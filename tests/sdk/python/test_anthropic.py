@@ -144,7 +144,7 @@ def test_an_image_in_the_result_of_a_tool_reaches_the_gateway(claude, model, sha
     result = {"type": "tool_result", "tool_use_id": first.content[-1].id, "content": [image]}
     turns = [*WEATHER_ASKED, {"role": "assistant", "content": first.content}, {"role": "user", "content": [result]}]
     claude.messages.create(messages=turns, **options)
-    sent = shared.asked()
+    sent = shared.received(UPSTREAM[model])[-1]["body"]
     if model == CLAUDE:
         assert sent["messages"][-1]["content"] == [result]
         return
@@ -167,7 +167,7 @@ def test_the_sdks_own_loop_runs_the_tool_and_ends(claude, model, shared, streame
     final = claude.beta.messages.tool_runner(max_iterations=3, **options).until_done()
     assert len(seen) == 1 and "Paris" in seen[0]
     assert "The tool answered" in final.content[-1].text and "22 degrees" in final.content[-1].text
-    assert "thread" not in shared.asked()
+    assert "thread" not in shared.received(UPSTREAM[model])[-1]["body"]
 
 
 def test_a_structured_answer_has_its_form(claude, model):

@@ -6,7 +6,7 @@ import anthropic
 import grammar
 import openai
 import pytest
-from conftest import CLAUDE, GPT, GPT_OF_RESPONSES, raw
+from conftest import CLAUDE, GPT, raw
 
 HELLO = [{"role": "user", "content": "Say hello"}]
 
@@ -30,10 +30,6 @@ def chat_on_claude(stack, **options):
     return chat(stack, **({"model": CLAUDE} | options))
 
 
-def chat_by_responses(stack, **options):
-    return chat(stack, **({"model": GPT_OF_RESPONSES} | options))
-
-
 def messages_on_gpt(stack, **options):
     return messages(stack, **({"model": GPT} | options))
 
@@ -48,9 +44,8 @@ WAYS = [
     pytest.param(responses, openai, "responses", id="responses"),
     pytest.param(messages_on_gpt, anthropic, "responses", id="messages-on-gpt"),
     pytest.param(responses_on_claude, openai, "messages", id="responses-on-claude"),
-    pytest.param(chat, openai, "chat_completions", id="chat"),
+    pytest.param(chat, openai, "responses", id="chat-on-gpt"),
     pytest.param(chat_on_claude, openai, "messages", id="chat-on-claude"),
-    pytest.param(chat_by_responses, openai, "responses", id="chat-by-responses"),
 ]
 ways = pytest.mark.parametrize("ask, sdk, call", WAYS)
 
@@ -84,7 +79,7 @@ def test_a_malformed_request_is_a_bad_request_with_the_providers_words(shared):
     with pytest.raises(openai.BadRequestError) as raised:
         responses(shared, extra_body={"input": [{"role": "user", "content": [{"type": "nonsense"}]}]})
     assert "nonsense" in raised.value.message
-    for ask in (chat, chat_on_claude, chat_by_responses):
+    for ask in (chat, chat_on_claude):
         with pytest.raises(openai.BadRequestError):
             ask(shared, messages=[{"role": "nobody", "content": "x"}])
 
@@ -137,7 +132,6 @@ OVERLOADED = {
     "messages": (529, {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}),
     "responses": (503, {"error": {"message": "Overloaded", "type": "server_error", "param": None, "code": None}}),
 }
-OVERLOADED["chat_completions"] = OVERLOADED["responses"]
 
 
 @ways
@@ -169,8 +163,8 @@ def test_an_error_event_of_the_provider_raises(own, ask, sdk, call):
 
 def opened(stack, ask):
     """Opens a stream as bytes."""
-    if ask in (chat_on_claude, chat_by_responses):
-        model = CLAUDE if ask == chat_on_claude else GPT_OF_RESPONSES
+    if ask in (chat, chat_on_claude):
+        model = CLAUDE if ask == chat_on_claude else GPT
         create = stack.openai().chat.completions.with_streaming_response.create
         return raw(create(model=model, messages=HELLO, stream=True))
     model = CLAUDE if ask in (messages, responses_on_claude) else GPT
@@ -184,7 +178,7 @@ CROSSED = [
     (messages_on_gpt, "responses", grammar.messages),
     (responses_on_claude, "messages", grammar.responses),
     (chat_on_claude, "messages", grammar.chat),
-    (chat_by_responses, "responses", grammar.chat),
+    (chat, "responses", grammar.chat),
 ]
 
 
