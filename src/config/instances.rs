@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use crate::config::layer::secret;
 use crate::config::{ConfigError, Layer, time, timeouts, value};
 use crate::domain::endpoint::{GatewayUrl, InstanceUrl};
-use crate::domain::route::{Authority, Detour, Exceptions, Proxy, Route, Routes, Timeouts};
+use crate::domain::route::{Authority, Detour, Exceptions, Names, Proxy, Route, Routes, Timeouts};
 use crate::domain::secret::Secret;
 
 /// Largest file of certificates, in bytes; all of Mozilla's are a quarter of a MiB.
@@ -58,6 +58,7 @@ pub(super) fn check(layer: &Layer, base: &InstanceUrl) -> Result<Instances, Conf
         authorities: layer.ca_file.as_deref().map(|path| authorities("ca_file", path)).transpose()?.unwrap_or_default(),
         detour: detour(layer.proxy.as_ref(), layer.no_proxy.as_deref(), false)?,
         timeouts: timeouts(layer)?,
+        names: names(layer)?,
     };
     let mut checked = Instances { routes: Routes { usual, own: BTreeMap::new() }, gateways: BTreeMap::new() };
     for table in layer.instance.iter().flatten() {
@@ -98,7 +99,8 @@ impl Instances {
             idle: time("idle_timeout_s", table.idle_timeout_s, secs(usual.timeouts.idle))?,
         };
         let authorities = merged(&usual.authorities, own.unwrap_or_default());
-        self.routes.own.insert(instance.clone(), Route { authorities, detour, timeouts });
+        let names = usual.names.clone();
+        self.routes.own.insert(instance.clone(), Route { authorities, detour, timeouts, names });
         if let Some(text) = &table.gateway_url {
             let gateway = GatewayUrl::parse(text).map_err(|error| value("gateway_url", error))?;
             self.gateways.insert(instance, gateway);
@@ -119,6 +121,11 @@ fn detour(
     let Some(text) = proxy.map(Secret::expose).filter(|text| text.trim() != NO_PROXY_AT_ALL) else { return Ok(None) };
     let proxy = Proxy::parse(text).map_err(|error| value("proxy", error))?;
     Ok(Some(Detour { proxy, except: Exceptions::parse(except.unwrap_or_default()), even_loopback }))
+}
+
+fn names(layer: &Layer) -> Result<Names, ConfigError> {
+    let entries = layer.resolve.iter().flatten().map(String::as_str);
+    Names::parse(entries).map_err(|entry| value("resolve", format!("`{entry}` is not of the form HOST=ADDRESS")))
 }
 
 /// Reads the certificates of a file in PEM form.

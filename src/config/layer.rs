@@ -104,6 +104,8 @@ layer! {
     no_proxy: String,
     /// What is special about single instances.
     instance: Vec<InstanceTable>,
+    /// Names that are not looked up: `HOST=ADDRESS`.
+    resolve: Vec<String>,
     /// Root of the GitLab instance.
     gitlab_base_url: String,
     /// Certificates of authorities to trust for that instance.
@@ -192,7 +194,7 @@ fn without_values(message: &str) -> String {
 fn typed(name: &str, text: String) -> toml::Value {
     let is_number = name.ends_with("_s") || name.ends_with("_max") || name.ends_with("_port") || name == "workers";
     match name {
-        "client_keys" | "allowed_hosts" => {
+        "client_keys" | "allowed_hosts" | "resolve" => {
             toml::Value::Array(text.split(',').map(|one| toml::Value::from(one.trim())).collect())
         }
         "alias" => toml::Value::Array(text.split(',').map(|rule| alias(rule.trim())).collect()),

@@ -239,7 +239,8 @@ impl Config {
         let masked = |set: bool| if set { "***" } else { "(made at first start)" };
         let seconds = |time: Duration| time.as_secs();
         let limits = &self.limits;
-        json!({
+        let alias = |rule: &AliasRule| json!({ "pattern": rule.pattern.as_str(), "model": rule.model });
+        let mut shown = json!({
             "listen": self.listen,
             "admin_listen": self.admin_listen,
             "admin_remote": self.admin_remote,
@@ -256,9 +257,6 @@ impl Config {
             "model_fallback": if self.model_fallback == ModelFallback::Family { "family" } else { "off" },
             "strategy": self.strategy.as_str(),
             "models_file": self.models_file,
-            "alias": self.aliases.iter().map(|rule| json!({
-                "pattern": rule.pattern.as_str(), "model": rule.model,
-            })).collect::<Vec<_>>(),
             "list_as_claude": self.list_as_claude,
             "connect_timeout_s": seconds(timeouts.connect),
             "head_timeout_stream_s": seconds(timeouts.head_stream),
@@ -273,6 +271,7 @@ impl Config {
             "ca_file": layer.ca_file,
             "proxy": self.routes.usual.detour.as_ref().map(|detour| detour.proxy.to_string()),
             "no_proxy": layer.no_proxy,
+            "resolve": layer.resolve,
             "instance": instances::describe(layer, &self.routes, &self.gateways),
             "gitlab_base_url": self.gitlab.base_url,
             "gitlab_ca_file": layer.gitlab_ca_file,
@@ -283,7 +282,9 @@ impl Config {
             "gitlab_oauth_redirect_port": self.gitlab.oauth.redirect_port,
             "gitlab_oauth_redirect_path": self.gitlab.oauth.redirect_path,
             "gitlab_oauth_scopes": self.gitlab.oauth.scopes.join(" "),
-        })
+        });
+        shown["alias"] = self.aliases.iter().map(alias).collect();
+        shown
     }
 }
 

@@ -9,6 +9,5 @@ pub(crate) mod gateway;
 pub(crate) mod identity;
 pub(crate) mod models;
 pub(crate) mod oauth;
-pub(crate) mod reach;
 pub(crate) mod rest;
 pub(crate) mod upstream;

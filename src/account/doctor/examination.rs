@@ -11,13 +11,12 @@ use crate::domain::endpoint::InstanceUrl;
 use crate::domain::fault::Reason;
 use crate::domain::model::ModelName;
 use crate::domain::time::Timestamp;
-use crate::gitlab::error::CallError;
+use crate::gitlab::error::{Call, CallError, of_send_error};
 use crate::gitlab::gateway::Grant;
 use crate::gitlab::identity::{self, Identity};
 use crate::gitlab::models::{self, Available};
-use crate::gitlab::reach;
 use crate::gitlab::rest::Session;
-use crate::gitlab::upstream::Upstream;
+use crate::gitlab::upstream::{Certificate, Upstream};
 use crate::store::Credential;
 
 /// A clock that is off by less is right: `Date` has whole seconds, and the answer takes its time.
@@ -30,6 +29,13 @@ const EXPIRY_NEAR: Duration = Duration::from_hours(14 * 24);
 /// Models that are told by name; of more, the number.
 const NAMES_MAX: usize = 6;
 
+/// Certificates are renewed some weeks before their end.
+const CERTIFICATE_NEAR: Duration = Duration::from_hours(7 * 24);
+/// Answers 401 without a token, which is all that is wanted of it.
+/// Source: GitLab's REST API, "Version API".
+const ANYWHERE: &str = "/api/v4/version";
+
+const CERTIFICATE_FIX: &str = "have whoever runs that GitLab renew its certificate";
 const SKEW_FIX: &str = "set this machine's clock, for instance with `timedatectl set-ntp true`";
 const RENEW_FIX: &str = "create a new personal access token before, then run `duopool login --pat`";
 
@@ -70,24 +76,40 @@ impl Examination {
     }
 
     async fn reach(&mut self, upstream: &Upstream, instance: &InstanceUrl, now: Timestamp) -> bool {
-        let reached = match reach::instance(upstream, instance).await {
-            Ok(reached) => reached,
-            Err(error) => {
-                if error.fault.reason == Reason::TlsFailed {
-                    self.findings.fine(Check::Instance, format!("{instance} takes connections"));
-                }
-                self.findings.fault(None, &error);
-                return false;
+        let Ok(url) = format!("{instance}{ANYWHERE}").parse() else { return false };
+        let probe = upstream.probe(&url).await;
+        let by = probe.proxy.as_ref().map(|proxy| format!(" through the proxy {proxy}")).unwrap_or_default();
+        if let Some(error) = &probe.error {
+            let error = of_send_error(Call::Identity, error);
+            let at = Check::of(error.fault.reason);
+            if at == Check::Tls {
+                self.findings.fine(Check::Instance, format!("{instance} takes connections{by}"));
             }
-        };
-        self.findings.fine(Check::Instance, format!("{instance} answers, in {} ms", reached.took.as_millis()));
-        if instance.as_str().starts_with("https:") {
-            self.findings.fine(Check::Tls, "the certificate is trusted and names the host");
-        } else {
-            self.findings.skip(Check::Tls, "not used on this machine itself");
+            // Whatever else it is, nobody is there who can be spoken to.
+            self.findings.fault(Some(if at == Check::Tls { at } else { Check::Instance }), &error);
+            return false;
         }
-        self.clock(reached.date, now);
+        let took = (probe.connected.unwrap_or_default() + probe.secured.unwrap_or_default()).as_millis();
+        self.findings.fine(Check::Instance, format!("{instance} answers{by}, in {took} ms"));
+        match &probe.certificate {
+            Some(certificate) => self.certificate(certificate, now),
+            None => self.findings.skip(Check::Tls, "not used on this machine itself"),
+        }
+        self.clock(probe.date, now);
         true
+    }
+
+    /// Tells of a certificate that is trusted.
+    fn certificate(&mut self, certificate: &Certificate, now: Timestamp) {
+        let signed = format!("the certificate is trusted; it was signed by {}", certificate.issuer);
+        match certificate.not_after {
+            Some(end) if end.since(now) < CERTIFICATE_NEAR => {
+                let told = format!("{signed}, and ends soon, at {end}");
+                self.findings.warn(Check::Tls, told, CERTIFICATE_FIX);
+            }
+            Some(end) => self.findings.fine(Check::Tls, format!("{signed}, and holds until {end}")),
+            None => self.findings.fine(Check::Tls, signed),
+        }
     }
 
     fn clock(&mut self, theirs: Option<Timestamp>, ours: Timestamp) {

@@ -71,7 +71,10 @@ impl Check {
     const fn of(reason: Reason) -> Self {
         match reason {
             Reason::InstanceUnreachable | Reason::InstanceUnexpected | Reason::HostOffline => Self::Instance,
-            Reason::TlsFailed => Self::Tls,
+            Reason::TlsFailed
+            | Reason::CertificateUntrusted
+            | Reason::CertificateExpired
+            | Reason::CertificateWrongHost => Self::Tls,
             Reason::TokenInvalid
             | Reason::TokenRevoked
             | Reason::TokenTooNew

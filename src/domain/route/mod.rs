@@ -2,6 +2,7 @@
 //! long to wait.
 
 mod exceptions;
+mod names;
 mod proxy;
 
 use std::collections::BTreeMap;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use crate::domain::endpoint::InstanceUrl;
 
 pub use exceptions::Exceptions;
+pub use names::Names;
 pub use proxy::{Proxy, ProxyError};
 
 /// Longest waits on the way to an instance and to a model.
@@ -58,6 +60,8 @@ pub struct Route {
     pub detour: Option<Detour>,
     /// How long to wait.
     pub timeouts: Timeouts,
+    /// Names that are not looked up.
+    pub names: Names,
 }
 
 /// The ways to all instances.

@@ -91,18 +91,13 @@ impl WaitHeaders {
 
     /// Returns how long `voice` wants to be left alone; `None` where it does not say so in a way that is understood.
     pub(super) fn wait(&self, voice: Voice) -> Option<Duration> {
-        let now = self.date();
+        let now = self.get(DATE).and_then(Timestamp::from_http_date);
         let told = HEADERS.iter().filter(|known| known.voices.contains(&voice)).filter_map(|known| {
             let used_up = known.remaining.and_then(|name| self.get(name)).is_none_or(|left| left == "0");
             let time = known.form.read(self.get(known.name)?, now).filter(|_| used_up)?;
             Some((known.rank, time))
         });
         told.min_by_key(|(rank, time)| (*rank, std::cmp::Reverse(*time))).map(|(_, time)| time)
-    }
-
-    /// Returns when the answer was made, by the clock of whoever made it.
-    pub(crate) fn date(&self) -> Option<Timestamp> {
-        self.get(DATE).and_then(Timestamp::from_http_date)
     }
 
     /// Returns when to come back as the server put it, in seconds or as a date.

@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::domain::endpoint::{AddressPolicy, EndpointError, is_metadata_name};
-use crate::domain::route::Proxy;
+use crate::domain::route::{Names, Proxy};
 use crate::gitlab::upstream::failure::is_hosts_fault;
 use crate::gitlab::upstream::line::Line;
 use crate::gitlab::upstream::settings::UpstreamSettings;
@@ -56,7 +56,7 @@ impl UpstreamSettings {
     pub(super) async fn connect(&self, host: &str, port: u16) -> Result<Line, TcpConnectError> {
         let most = self.route.timeouts.connect;
         let Some(proxy) = self.proxy_for(host, port) else {
-            let direct = timeout(most, connect(host, port)).await;
+            let direct = timeout(most, connect(&self.route.names, host, port)).await;
             let late = || TcpConnectError::Io(io::ErrorKind::TimedOut.into());
             return direct.unwrap_or_else(|_| Err(late())).map(Line::Plain);
         };
@@ -79,15 +79,15 @@ fn bare(host: &str) -> &str {
 }
 
 /// Connects to `host` itself, at an address that may be connected to.
-pub(super) async fn connect(host: &str, port: u16) -> Result<TcpStream, TcpConnectError> {
+pub(super) async fn connect(names: &Names, host: &str, port: u16) -> Result<TcpStream, TcpConnectError> {
     let host = bare(host);
-    let found = look_up(host, port).await.map_err(|error| TcpConnectError::Resolver(Box::new(error)))?;
+    let found = look_up(names, host, port).await.map_err(|error| TcpConnectError::Resolver(Box::new(error)))?;
     first_of(allowed(host, found)?).await
 }
 
 /// Connects to `host`, wherever that is.
 pub(super) async fn dial(host: &str, port: u16) -> io::Result<TcpStream> {
-    let found = look_up(host, port).await?;
+    let found = look_up(&Names::default(), host, port).await?;
     first_of(found).await.map_err(|error| match error {
         TcpConnectError::Io(error) => error,
         _ => io::Error::other("the host name leads to no address"),
@@ -95,10 +95,11 @@ pub(super) async fn dial(host: &str, port: u16) -> io::Result<TcpStream> {
 }
 
 /// Returns the addresses of `host`, a name or an address without brackets.
-pub(super) async fn look_up(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
-    match host.parse::<IpAddr>() {
-        Ok(ip) => Ok(vec![SocketAddr::new(ip, port)]),
-        Err(_) => Ok(tokio::net::lookup_host((host, port)).await?.collect()),
+pub(super) async fn look_up(names: &Names, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    match (host.parse::<IpAddr>(), names.of(host)) {
+        (Ok(ip), _) => Ok(vec![SocketAddr::new(ip, port)]),
+        (Err(_), Some(known)) => Ok(known.iter().map(|ip| SocketAddr::new(*ip, port)).collect()),
+        (Err(_), None) => Ok(tokio::net::lookup_host((host, port)).await?.collect()),
     }
 }
 

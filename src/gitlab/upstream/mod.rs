@@ -29,6 +29,7 @@ use tokio::time::timeout;
 
 use crate::domain::route::Timeouts;
 use crate::gitlab::error::WaitHeaders;
+pub(crate) use certificate::Certificate;
 use connector::GuardedConnector;
 pub(crate) use failure::{ProxyFault, ReadError, SendError, TlsFault};
 use failure::{is_unanswered, send_error};

@@ -47,10 +47,6 @@ impl Upstream {
     /// Goes to `url` on a connection of its own, and asks for its `HEAD`, without a token.
     ///
     /// Takes the time of this way for each step; an answer may take as long as a connection.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "what looks into a way for people asks for it; until then its tests do")
-    )]
     pub(crate) async fn probe(&self, url: &Uri) -> Probe {
         let mut probe = Probe::default();
         if let Err(error) = self.go(url, &mut probe).await {
@@ -73,7 +69,7 @@ impl Upstream {
             settings.connect(host, port).await.map_err(of)?
         } else {
             let bare = host.trim_start_matches('[').trim_end_matches(']');
-            let found = timeout(most, look_up(bare, port)).await.map_err(|_| late())?;
+            let found = timeout(most, look_up(&settings.route.names, bare, port)).await.map_err(|_| late())?;
             let found = found.map_err(|error| of(TcpConnectError::Resolver(Box::new(error))))?;
             probe.addresses = found.iter().map(std::net::SocketAddr::ip).collect();
             let reached = timeout(most, first_of(allowed(bare, found).map_err(of)?)).await.map_err(|_| late())?;

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::domain::endpoint::InstanceUrl;
-use crate::domain::route::{Route, Routes, Timeouts};
+use crate::domain::route::{Names, Route, Routes, Timeouts};
 use crate::gitlab::upstream::{Upstream, trust};
 
 /// What a client needs to know once.
@@ -27,7 +27,7 @@ impl UpstreamSettings {
     /// Returns settings for a client that goes nowhere but straight ahead, such as to this machine.
     pub(crate) fn direct(connect: std::time::Duration) -> Self {
         let timeouts = Timeouts { connect, head_stream: connect, head_whole: connect, idle: connect };
-        Self::new(&Route { authorities: Vec::new(), detour: None, timeouts })
+        Self::new(&Route { authorities: Vec::new(), detour: None, timeouts, names: Names::default() })
     }
 }
 

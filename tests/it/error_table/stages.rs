@@ -1,9 +1,13 @@
 //! Answers that do not come, or not to their end.
 
+use std::time::Duration;
+
 use duopool::config::Layer;
 use duopool::domain::secret::Secret;
 use duopool::simulator::{Call, Effect, Rule};
 use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 use super::{all, is_ready};
 use crate::support::gateway::{Closed, silent_after};
@@ -11,20 +15,10 @@ use crate::support::proxy::{Manner, Proxy};
 use crate::support::requests::{SONNET, chat, messages};
 use crate::support::tls::{Authority, Front, Identity};
 use crate::support::told::told;
-use crate::support::{Answer, TestApp};
+use crate::support::{ADMIN_KEY, Answer, Machine, TestApp, simulated, token_of};
 
-/// Rows that no test can bring about over loopback in seconds: what this machine lacks, names that lead to forbidden
-/// addresses, and GitLab's silence, which is waited for half a minute. Unit tests of `gitlab::upstream` and
-/// `gitlab::error` hold them.
-const BY_UNIT_TESTS: [&str; 6] = [
-    "gateway-host",
-    "gateway-forbidden-address",
-    "gitlab-host",
-    "gitlab-forbidden-address",
-    "gitlab-head-timeout",
-    "gitlab-body-stall",
-];
-
+/// Enough to start with.
+const DESCRIPTORS: usize = 160;
 const OK_STREAM: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
 
 fn seconds(layer: &mut Layer) {
@@ -170,6 +164,101 @@ async fn gitlabs(url: Option<&str>, effect: Option<Effect>, reason: &str) {
     assert_eq!((answer.status, answer.json()["reason"].as_str()), (502, Some(reason)), "{}", answer.text());
 }
 
+/// A name that leads to this machine, which only names of this machine may: were it connected to, nothing left it.
+fn foreign(layer: &mut Layer) {
+    layer.resolve = Some(vec!["gitlab.test=127.0.0.1".to_owned()]);
+}
+
+/// Returns `url` under that name.
+fn at_foreign_name(url: &str) -> String {
+    url.replace("http://127.0.0.1", "https://gitlab.test")
+}
+
+async fn forbidden_gateway() {
+    let app = TestApp::start(&["ada", "grace"], foreign).await;
+    app.add_with("ada", &json!({ "priority": 1, "gateway_url": at_foreign_name(&app.gateway_url()) })).await;
+    let answer = app.ask("/v1/messages", &messages(SONNET, true)).await;
+    told("/v1/messages", &answer, 502, "forbidden address");
+    app.add("grace").await;
+    let answer = app.ask("/v1/messages", &messages(SONNET, true)).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    untouched(&app, "ada").await;
+}
+
+async fn forbidden_gitlab() {
+    let app = TestApp::start(&["ada"], foreign).await;
+    let answer = app.try_add("ada", &json!({ "base_url": at_foreign_name(&app.gitlab_url) })).await;
+    assert_eq!((answer.status, answer.json()["reason"].as_str()), (502, Some("instance_unreachable")));
+    assert!(answer.text().contains("never connects to"), "{}", answer.text());
+    assert!(app.gitlab.requests().is_empty(), "something was sent");
+}
+
+/// Asks on a connection that stays open; returns the status and the body of the answer, which must say how long it is.
+async fn said_on(stream: &mut TcpStream, what: &str, body: &str) -> (u16, String) {
+    let head = format!(
+        "{what} HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {ADMIN_KEY}\r\ncontent-type: application/json\r\n\
+         content-length: {}\r\n\r\n{body}",
+        stream.peer_addr().expect("an address"),
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).await.expect("it is sent");
+    let mut answer = Vec::new();
+    loop {
+        assert_ne!(stream.read_buf(&mut answer).await.expect("an answer"), 0, "{}", String::from_utf8_lossy(&answer));
+        let text = String::from_utf8_lossy(&answer).to_lowercase();
+        let Some((head, said)) = text.split_once("\r\n\r\n") else { continue };
+        let length = head.split("content-length: ").nth(1).and_then(|rest| rest.lines().next()?.parse().ok());
+        if length == Some(said.len()) {
+            let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
+            return (status, said.to_owned());
+        }
+    }
+}
+
+/// Waits until `is_so`, for as long as that may take on a busy machine.
+async fn until(is_so: impl Fn() -> bool) {
+    let waiting = async {
+        while !is_so() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), waiting).await.expect("it comes about");
+}
+
+/// A server that has no file descriptor left takes requests on connections that are there, and opens no others.
+async fn no_descriptor_left() {
+    let gitlab = simulated(&["ada", "grace"]).await;
+    let mut machine = Machine::beside(&gitlab);
+    machine.run_with(&["login", "--pat"], &token_of("ada")).await.fine();
+    machine.set("DUOPOOL_ADMIN_KEY", ADMIN_KEY);
+    let (server, address) = machine.serve_behind(&format!("ulimit -n {DESCRIPTORS}")).await;
+    let mut client = TcpStream::connect(address).await.expect("a server");
+    let mut operator = TcpStream::connect(address).await.expect("a server");
+    // Once they have been answered, what they ask needs no descriptor.
+    for stream in [&mut client, &mut operator] {
+        assert_eq!(said_on(stream, "GET /healthz", "").await.0, 200);
+    }
+    let descriptors = format!("/proc/{}/fd", server.pid());
+    let open = || std::fs::read_dir(&descriptors).expect("a list of descriptors").count();
+    let mut held = Vec::new();
+    while open() < DESCRIPTORS {
+        let before = open();
+        held.push(TcpStream::connect(address).await.expect("a place in the queue"));
+        until(|| open() > before).await;
+    }
+    let body = messages(SONNET, true).to_string();
+    let (status, said) = said_on(&mut client, "POST /v1/messages", &body).await;
+    assert_eq!(status, 503, "{said}");
+    assert!(said.contains("file descriptors"), "{said}");
+    // An instance that no connection is kept to.
+    let login = json!({ "base_url": "http://127.0.0.2:1", "personal_access_token": token_of("grace") }).to_string();
+    let (status, said) = said_on(&mut operator, "POST /admin/v1/accounts", &login).await;
+    assert_eq!(status, 502, "{said}");
+    assert!(said.contains("host_offline"), "{said}");
+    drop(held);
+    server.stop("TERM").await;
+}
+
 async fn check(row: &str) {
     let plain = TestApp::start(&[], |_| {}).await;
     let closed = Closed::new();
@@ -194,6 +283,14 @@ async fn check(row: &str) {
             assert_eq!(app.gitlab.requests_of(Call::Messages).len(), 1);
         }
         "gateway-deadline" => deadline().await,
+        "gateway-host" => no_descriptor_left().await,
+        // Both sides are tried on one server.
+        "gitlab-host" => {}
+        "gateway-forbidden-address" => forbidden_gateway().await,
+        "gitlab-forbidden-address" => forbidden_gitlab().await,
+        // GitLab is given half a minute to answer, and a quarter to go on: Rails itself waits that long for its gateway.
+        "gitlab-head-timeout" => gitlabs(None, Some(Effect::Hang), "instance_unreachable").await,
+        "gitlab-body-stall" => gitlabs(None, Some(Effect::Stall { after: 20 }), "instance_unreachable").await,
         "gitlab-connect" => gitlabs(Some(&closed.url), None, "instance_unreachable").await,
         "gitlab-tls" => gitlabs(Some(not_tls), None, "tls_failed").await,
         "gitlab-broken" => gitlabs(None, Some(Effect::CloseUnprocessed), "instance_unexpected").await,
@@ -209,7 +306,5 @@ async fn check(row: &str) {
 #[actix::test]
 async fn each_stage_at_which_an_answer_can_fail_is_what_its_row_says() {
     let rows = all().stage;
-    assert!(BY_UNIT_TESTS.iter().all(|row| rows.iter().any(|other| other == row)));
-    let rows = rows.iter().filter(|row| !BY_UNIT_TESTS.contains(&row.as_str()));
-    futures::future::join_all(rows.map(|row| check(row))).await;
+    futures::future::join_all(rows.iter().map(|row| check(row))).await;
 }

@@ -11,7 +11,7 @@ use super::connector::{allowed, connect};
 use super::failure::is_hosts_fault;
 use super::*;
 use crate::domain::endpoint::EndpointError;
-use crate::domain::route::Routes;
+use crate::domain::route::{Names, Routes};
 
 mod bodies;
 mod probe;
@@ -65,7 +65,7 @@ async fn time_passes(head_timeout: Duration) {
 async fn outgoing_sockets_send_small_writes_at_once() {
     let server = RawServer::start().await;
     for host in ["127.0.0.1", "localhost"] {
-        let stream = in_time(connect(host, server.port())).await.unwrap();
+        let stream = in_time(connect(&Names::default(), host, server.port())).await.unwrap();
         assert!(stream.nodelay().unwrap(), "{host}");
     }
 }
