@@ -179,15 +179,11 @@ impl Ask {
             Form::AnyJson => return serde_json::json!({ "answer": quote(&self.prompt) }).to_string(),
             Form::Schema(schema) => return plausible::value(schema, &self.prompt).to_string(),
         }
-        let text = match &self.result {
-            Some(result) => {
-                format!("This is {}, simulated. The tool answered: {:?}. That is all.", self.model, quote(result))
-            }
-            None => {
-                let listing =
-                    plausible::listing(&self.prompt).map(|listing| format!("\n\n{listing}")).unwrap_or_default();
-                format!("This is {}, simulated. You said: {:?}. That is all.{listing}", self.model, quote(&self.prompt))
-            }
+        let text = if let Some(result) = &self.result {
+            format!("This is {}, simulated. The tool answered: {:?}. That is all.", self.model, quote(result))
+        } else {
+            let listing = plausible::listing(&self.prompt).map(|listing| format!("\n\n{listing}")).unwrap_or_default();
+            format!("This is {}, simulated. You said: {:?}. That is all.{listing}", self.model, quote(&self.prompt))
         };
         match self.words {
             Some(count) => {
