@@ -8,8 +8,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-/// Longer than anything here takes; ends a test that would hang.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Longer than anything takes that is waited for, GitLab's silence of 35 s among them.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A request to be sent.
 pub struct Request {
