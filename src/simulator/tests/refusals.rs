@@ -24,7 +24,7 @@ async fn anthropic_refuses_what_it_does_not_take() {
             and(&message("x"), &json!({ "context_management": {} })),
             "context_management: Extra inputs are not permitted",
         ),
-        (and(&message("x"), &json!({ "max_tokens": 64_001 })), "max_tokens: 64001 > 64000, which is the maximum"),
+        (and(&message("x"), &json!({ "max_tokens": 128_001 })), "max_tokens: 128001 > 128000, which is the maximum"),
         (turns(&json!([])), "messages: at least one message is required"),
         (
             turns(&json!([assistant(&json!("hi")), user(&json!("hi"))])),
