@@ -180,8 +180,7 @@ pub async fn start(config: Config, mode: Mode, clock: Arc<dyn Clock>) -> Result<
         effective: Arc::new(config.effective.clone()),
     };
     let (address, admin_address) = (address_of(&listener)?, admin_listener.as_ref().map(address_of).transpose()?);
-    let listeners = std::iter::once(listener).chain(admin_listener).collect();
-    let server = serve(&config, mode, parts, upstreams, listeners)?;
+    let server = serve(&config, mode, parts, upstreams, std::iter::once(listener).chain(admin_listener).collect())?;
     let run_file = if mode == Mode::Serve { Some(RunFile::write(&config.data_dir, address)?) } else { None };
     info!(%address, "listening on http://{address}");
     Ok(Running {
