@@ -20,7 +20,7 @@ use crate::http::admin::problem::Problem;
 
 /// A login asks GitLab several times, each of which may take half a minute.
 const ANSWER_MAX: Duration = Duration::from_secs(150);
-pub(super) const CONNECT_MAX: Duration = Duration::from_secs(5);
+const CONNECT_MAX: Duration = Duration::from_secs(5);
 const BODY_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// A way to the admin API.

@@ -8,7 +8,7 @@ use awc::http::{Method, Uri};
 use futures::StreamExt as _;
 use tokio::time::timeout;
 
-use crate::cli::client::CONNECT_MAX;
+use crate::domain::route::Route;
 use crate::domain::secret::Secret;
 use crate::gitlab::upstream::{Outgoing, Upstream, UpstreamSettings};
 use crate::setup::{Answer, Credential, Outcome};
@@ -34,8 +34,9 @@ pub(super) struct Question<'a> {
 }
 
 impl Asker {
-    pub(super) fn to(url: &str) -> Self {
-        Self { upstream: Upstream::new(&UpstreamSettings::direct(CONNECT_MAX)), url: url.to_owned() }
+    /// Asks `url`, by the way that leads to everything else.
+    pub(super) fn to(url: &str, route: &Route) -> Self {
+        Self { upstream: Upstream::new(&UpstreamSettings::new(route)), url: url.to_owned() }
     }
 
     /// Asks once, and reads the answer as far as it comes.

@@ -11,7 +11,7 @@ const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Asks one thing after the other, and says what came of each.
 pub(super) async fn run(client: Client, found: &Found) -> Vec<Finding> {
-    let asker = Asker::to(&found.pool.url);
+    let asker = Asker::to(&found.pool.url, &found.route);
     let mut findings = Vec::new();
     for probe in client.probes(&found.pool) {
         let outcome = asker

@@ -12,6 +12,7 @@ use crate::cli::setup::Setup;
 use crate::cli::setup::ask::{Asker, Question};
 use crate::config::Config;
 use crate::domain::catalogue::Catalogue;
+use crate::domain::route::Route;
 use crate::domain::secret::Secret;
 use crate::setup::{Credential, Key, Model, Outcome, Pool};
 
@@ -28,6 +29,8 @@ pub(super) struct Found {
     pub(super) key: Option<Secret<String>>,
     /// What its user should know.
     pub(super) notes: Vec<String>,
+    /// How it is reached.
+    pub(super) route: Route,
 }
 
 /// A page of models, in Anthropic's shape, which has the limits.
@@ -56,7 +59,7 @@ pub(super) async fn pool(flags: &Setup, config: &Config) -> anyhow::Result<Found
     let key = std::env::var(&key_name).ok().filter(|key| !key.is_empty()).map(Secret::new);
     let catalogue = app::catalogue_of(config)?;
     let mut notes = Vec::new();
-    let (is_open, models) = ask(&url, &key_name, key.as_ref(), &catalogue, &mut notes).await;
+    let (is_open, models) = ask((&url, &config.routes.usual), &key_name, key.as_ref(), &catalogue, &mut notes).await;
     // A server that does not run yet will be as its settings say.
     let is_open = is_open.unwrap_or(is_own && config.client_keys.is_empty());
     let key_is_wanted = !is_open || flags.key_env.is_some();
@@ -82,7 +85,7 @@ pub(super) async fn pool(flags: &Setup, config: &Config) -> anyhow::Result<Found
     let pool_key = if key_is_wanted { Key::Environment(key_name.clone()) } else { Key::Any };
     let pool = Pool { url, key: pool_key, models, wanted: flags.model.clone() };
     // An open pool ignores keys, and what stands in the variable may be meant for another.
-    Ok(Found { pool, key: key.filter(|_| key_is_wanted), key_name, notes })
+    Ok(Found { pool, key: key.filter(|_| key_is_wanted), key_name, notes, route: config.routes.usual.clone() })
 }
 
 /// Returns where a client on this machine finds a server that listens on `address`.
@@ -95,13 +98,13 @@ fn on_this_machine(mut address: SocketAddr) -> SocketAddr {
 
 /// Asks for the models, without the key first; returns whether that was enough, and the models, as far as they are told.
 async fn ask(
-    url: &str,
+    (url, route): (&str, &Route),
     key_name: &str,
     key: Option<&Secret<String>>,
     catalogue: &Catalogue,
     notes: &mut Vec<String>,
 ) -> (Option<bool>, Option<Vec<Model>>) {
-    let asker = Asker::to(url);
+    let asker = Asker::to(url, route);
     let list = async |key: Option<&Secret<String>>| {
         let question = Question {
             path: "/v1/models?limit=1000",

@@ -346,7 +346,7 @@ mod tests {
     #[test]
     fn what_helpers_of_sdks_act_on_is_told_by_its_code() {
         let coded = |code, param| {
-            let report = Report { code, param, ..report(ErrorClass::InvalidRequest) };
+            let report = Report { param, code, ..report(ErrorClass::InvalidRequest) };
             let body: serde_json::Value = serde_json::from_slice(&body(Dialect::Messages, &report)).unwrap();
             body["error"]["details"]["error_code"].as_str().map(str::to_owned)
         };
