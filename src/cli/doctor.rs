@@ -88,7 +88,14 @@ impl Doctor {
         }
         let mut all = Vec::with_capacity(ids.len());
         for id in ids {
-            let diagnosis: Diagnosis = client.post(&format!("/admin/v1/accounts/{id}/doctor"), &json!({})).await?;
+            let asked = client.post::<Diagnosis>(&format!("/admin/v1/accounts/{id}/doctor"), &json!({})).await;
+            // An account that is removed meanwhile, for one, keeps no other from being looked at.
+            let diagnosis = asked.unwrap_or_else(|error| Diagnosis {
+                account: Some(id),
+                name: format!("could not be looked at: {error}"),
+                ok: false,
+                findings: Vec::new(),
+            });
             // One after the other: the first may tell what is wrong with all of them.
             if !self.json.json {
                 print(&diagnosis)?;

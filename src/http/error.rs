@@ -91,19 +91,8 @@ impl ApiError {
             Self::HeaderTooLarge { .. } => 431,
             Self::MethodNotAllowed { .. } => 405,
             Self::SlowBody => 408,
-            Self::Upstream {
-                reason:
-                    Reason::GatewayError
-                    | Reason::GatewayUnreachable
-                    | Reason::CertificateUntrusted
-                    | Reason::CertificateExpired
-                    | Reason::CertificateWrongHost
-                    | Reason::TlsFailed
-                    | Reason::ProxyUnreachable
-                    | Reason::ProxyUnauthorized
-                    | Reason::ProxyRefused
-                    | Reason::CutShort,
-            } => 502,
+            Self::Upstream { reason: Reason::GatewayError | Reason::CutShort } => 502,
+            Self::Upstream { reason } if reason.is_of_the_way() => 502,
             // Not our key, and not our place to ask for another: a 401 means the client's own key and nothing else.
             Self::Provider { status: 401 | 403, .. } => 503,
             Self::Provider { status, .. } if (400..500).contains(status) => *status,

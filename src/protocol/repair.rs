@@ -41,14 +41,17 @@ pub fn repair(conversation: &mut Conversation<'_>) {
 /// has of a stream that broke off and expects a new answer, as OpenAI gives one. Reasoning that led to nothing goes: no
 /// Claude model takes it at the end. Source: the API's errors "This model does not support assistant message prefill" and
 /// "The final block in an assistant message cannot be `thinking`".
-pub fn end_with_user(conversation: &mut Conversation<'_>) {
-    let Some(last) = conversation.turns.last_mut().filter(|turn| turn.role == Role::Assistant) else { return };
-    while last.blocks.pop_if(|block| matches!(block, Block::Reasoning(_))).is_some() {}
+///
+/// Returns whether the user had to be given words.
+pub fn end_with_user(conversation: &mut Conversation<'_>) -> bool {
+    let Some(last) = conversation.turns.last_mut().filter(|turn| turn.role == Role::Assistant) else { return false };
+    while last.blocks.pop_if(|block| matches!(block, Block::Reasoning(_)) || block.is_blank()).is_some() {}
     if last.blocks.is_empty() {
         conversation.turns.pop();
-    } else {
-        conversation.turns.push(Turn { role: Role::User, blocks: vec![Block::Text(GO_ON.into())] });
+        return false;
     }
+    conversation.turns.push(Turn { role: Role::User, blocks: vec![Block::Text(GO_ON.into())] });
+    true
 }
 
 /// Puts neighbouring turns of the model into one: the calls of all of them are answered together.

@@ -169,6 +169,42 @@ async fn an_instance_or_a_gateway_that_is_not_there_is_told_and_the_rest_is_not_
 }
 
 #[actix::test]
+async fn whoever_answers_something_else_than_gitlab_does_is_not_fine() {
+    let app = TestApp::start(&["ada"], |_| {}).await;
+    let unauthorized = Effect::json(401, &json!({ "message": "401 Unauthorized" }));
+    let narrow = Effect::json(403, &json!({ "error": "insufficient_scope", "error_description": "x", "scope": "api" }));
+    for (call, effect, check, reason) in [
+        (Call::TokenSelf, Effect::login_page(), "instance", "instance_unexpected"),
+        (Call::TokenSelf, Effect::redirect("http://127.0.0.1:1/elsewhere"), "instance", "instance_unexpected"),
+        (Call::TokenSelf, Effect::Close, "instance", "instance_unexpected"),
+        (Call::ThirdPartyDirectAccess, Effect::login_page(), "instance", "instance_unexpected"),
+        (Call::ThirdPartyDirectAccess, unauthorized, "token", "token_invalid"),
+        (Call::ThirdPartyDirectAccess, narrow, "scopes", "scope_missing"),
+    ] {
+        app.gitlab.clear_rules();
+        app.gitlab.add_rule(Rule::always(effect).on(call));
+        assert_fails(&of_token(&app, "ada", &[]).await, check, reason);
+    }
+}
+
+#[actix::test]
+async fn of_a_login_that_has_ended_the_way_to_gitlab_is_looked_at_all_the_same() {
+    let clock = TestClock::at(SystemClock.now());
+    let mut app = TestApp::start_at(&["ada"], Arc::new(clock.clone()), |_| {}).await;
+    app.stop_and_store_login("ada").await;
+    // Nothing of what GitLab handed out is good any more, and it says so.
+    let refused = Effect::json(400, &json!({ "error": "invalid_grant" }));
+    app.gitlab.add_rule(Rule::always(refused).on(Call::Refresh));
+    clock.advance(Duration::from_hours(3));
+    app.restart(|_| {}).await;
+    let ended = |account: &Value| account["login"] != "fresh" && account["login"] != "renewing";
+    app.account_when("ada", ended).await;
+    let diagnosis = of_account(&app, "ada").await;
+    assert_eq!(diagnosis["ok"], false, "{diagnosis}");
+    assert_eq!((verdict(&diagnosis, "instance"), verdict(&diagnosis, "token")), ("fine", "failed"), "{diagnosis}");
+}
+
+#[actix::test]
 async fn what_keeps_an_account_from_a_model_is_told_beside() {
     let app = TestApp::with_accounts(&["ada"]).await;
     app.gitlab.set_model_credit("ada", SONNET, Credit::Exhausted).expect("ada is known");

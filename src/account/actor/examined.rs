@@ -24,10 +24,12 @@ impl Handler<Examine> for AccountActor {
         self.event(Event::AccessWanted, ctx);
         Box::pin(answered.into_actor(self).then(|access, actor, _| match access.ok().and_then(Result::err) {
             Some(block) => {
-                let error = without_call(block.reason);
-                let exam = Examination::unusable(&actor.record.credential, &actor.record.instance, &error);
-                let diagnosis = actor.diagnosed(exam);
-                fut::ready(diagnosis).boxed_local()
+                let (office, record) = (actor.office.clone(), actor.record.clone());
+                let looking = async move {
+                    let (way, now) = ((office.upstreams.of(&record.instance), &record.instance), office.clock.now());
+                    Examination::unusable(&record.credential, way, &without_call(block.reason), now).await
+                };
+                looking.into_actor(actor).map(|exam, actor, _| actor.diagnosed(exam)).boxed_local()
             }
             None => actor.examine(),
         }))

@@ -237,11 +237,18 @@ impl Examination {
         self.findings.fine(Check::Models, format!("`gitlab-duo` means {own}; offered: {offered}"));
     }
 
-    /// Notes that the login cannot be used at all, for a reason that is known without a call.
-    pub(crate) fn unusable(credential: &Credential, instance: &InstanceUrl, error: &CallError) -> Self {
-        let mut findings = Findings::new(CredentialKind::of(credential));
-        findings.fault(None, error);
-        Self { findings, name: instance.to_string() }
+    /// Looks at the way to GitLab alone: the login cannot be used at all, for a reason that is known without a call.
+    pub(crate) async fn unusable(
+        credential: &Credential,
+        (upstream, instance): (&Upstream, &InstanceUrl),
+        error: &CallError,
+        now: Timestamp,
+    ) -> Self {
+        let findings = Findings::new(CredentialKind::of(credential));
+        let mut exam = Self { findings, name: instance.to_string() };
+        exam.reach(upstream, instance, now).await;
+        exam.findings.fault(None, error);
+        exam
     }
 
     /// Returns what was found, with what keeps the account from something at present.

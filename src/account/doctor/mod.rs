@@ -118,8 +118,10 @@ impl Findings {
     pub(super) fn fault(&mut self, at: Option<Check>, error: &CallError) {
         let reason = error.fault.reason;
         let (check, fix) = (at.unwrap_or(Check::of(reason)), self.kind.fix(reason));
-        // Told once, at the first step that met it.
-        if !self.has(check) {
+        // Told once, at the first step that met it. A step that passed before, such as a server that answers and is no GitLab,
+        // has not passed.
+        if !self.made.iter().any(|(made, finding)| *made == check && finding.verdict == Verdict::Failed) {
+            self.made.retain(|(made, _)| *made != check);
             self.add(check, Verdict::Failed, error.to_string(), fix, Some(reason));
         }
     }

@@ -254,7 +254,8 @@ pub(crate) async fn test(request: HttpRequest, id: Path<String>, door: Data<Door
     }
 }
 
-async fn find(door: &Door, id: &AccountId) -> Result<Addr<AccountActor>, Problem> {
+/// Returns the account of that id.
+pub(super) async fn find(door: &Door, id: &AccountId) -> Result<Addr<AccountActor>, Problem> {
     match door.parts.registry.send(Find(id.clone())).await {
         Ok(found) => found.ok_or_else(Problem::no_account),
         Err(_) => Err(Problem::internal()),
@@ -269,7 +270,8 @@ async fn view(request: &HttpRequest, door: &Door, address: &Addr<AccountActor>, 
     }
 }
 
-fn silent(request: &HttpRequest, door: &Door) -> HttpResponse {
+/// Answers where a part of the program does not.
+pub(super) fn silent(request: &HttpRequest, door: &Door) -> HttpResponse {
     let id = request_id(request, door);
     error!(request.id = %id, "an account or the registry does not answer");
     Problem::internal().reply(&id)

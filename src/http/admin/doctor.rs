@@ -4,14 +4,14 @@ use actix_web::web::{Data, Path, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
 use tokio::time::Instant;
-use tracing::error;
 use utoipa::ToSchema;
 
 use crate::account::api::Examine;
 use crate::account::doctor::view::Diagnosis;
-use crate::account::registry::{ExamineToken, Find};
+use crate::account::registry::ExamineToken;
 use crate::domain::endpoint::{GatewayUrl, InstanceUrl};
 use crate::domain::id::AccountId;
+use crate::http::admin::accounts::{find, silent};
 use crate::http::admin::given::token;
 use crate::http::admin::problem::{Problem, bad_request, unread};
 use crate::http::body;
@@ -64,21 +64,14 @@ pub(crate) async fn token_doctor(request: HttpRequest, payload: Payload, door: D
     (status = 200, body = Diagnosis), (status = 404, body = Problem),
 ))]
 pub(crate) async fn account_doctor(request: HttpRequest, id: Path<String>, door: Data<Door>) -> HttpResponse {
-    let address = match door.parts.registry.send(Find(AccountId::from_text(&id))).await {
-        Ok(Some(address)) => address,
-        Ok(None) => return Problem::no_account().reply(&request_id(&request, &door)),
-        Err(_) => return silent(&request, &door),
+    let address = match find(&door, &AccountId::from_text(&id)).await {
+        Ok(address) => address,
+        Err(problem) => return problem.reply(&request_id(&request, &door)),
     };
     match address.send(Examine).await {
         Ok(diagnosis) => HttpResponse::Ok().json(diagnosis),
         Err(_) => silent(&request, &door),
     }
-}
-
-fn silent(request: &HttpRequest, door: &Door) -> HttpResponse {
-    let id = request_id(request, door);
-    error!(request.id = %id, "an account or the registry does not answer");
-    Problem::internal().reply(&id)
 }
 
 fn parse(bytes: &[u8]) -> Result<ExamineToken, Box<Problem>> {

@@ -196,17 +196,10 @@ fn no_account(earliest: Option<(Timestamp, Reason)>, now: Timestamp) -> ApiError
 fn is_upstreams(error: &ApiError) -> bool {
     match error {
         ApiError::Provider { .. } => true,
+        ApiError::Upstream { reason } if reason.is_of_the_way() => true,
         ApiError::Upstream { reason } => matches!(
             reason,
             Reason::GatewayError
-                | Reason::GatewayUnreachable
-                | Reason::CertificateUntrusted
-                | Reason::CertificateExpired
-                | Reason::CertificateWrongHost
-                | Reason::TlsFailed
-                | Reason::ProxyUnreachable
-                | Reason::ProxyUnauthorized
-                | Reason::ProxyRefused
                 | Reason::HostOffline
                 | Reason::ProviderRefused
                 | Reason::CutShort

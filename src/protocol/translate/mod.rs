@@ -12,9 +12,9 @@ pub use cut::Stops;
 pub use home::WayBack;
 pub use stream::{End, Flow, Pipe, StreamTranslator};
 
-use crate::domain::model::{Dialect, Thinking};
+use crate::domain::model::{Dialect, Effort, Thinking};
 use crate::domain::time::Timestamp;
-use crate::protocol::canonical::{Answer, AnswerError, Conversation, Role, Target, Unmet};
+use crate::protocol::canonical::{Answer, AnswerError, Conversation, Settings, Target, Unmet};
 use crate::protocol::loss::{Dropped, Refusal};
 use crate::protocol::names::Names;
 use crate::protocol::openai_chat::Texts;
@@ -105,16 +105,17 @@ impl Translation {
         kept: &Kept,
     ) -> Result<Translated, Refusal> {
         let Read { mut conversation, mut dropped, chat, response, path } = self.read_request(body, kept)?;
-        conversation.settings.effort = target.effort.or(conversation.settings.effort);
+        self.wish_for_effort(&mut conversation.settings, target);
         reasoning::open(&mut conversation, sealer);
         repair::repair(&mut conversation);
         match self {
-            Self::ResponsesToMessages => repair::end_with_user(&mut conversation),
+            Self::ResponsesToMessages => {
+                repair::end_with_user(&mut conversation);
+            }
             // Some clients begin the answer themselves. Only the older models go on from there.
             Self::ChatToMessages if matches!(target.thinking, Some(Thinking::Both | Thinking::Adaptive)) => {
-                if conversation.turns.last().is_some_and(|turn| turn.role == Role::Assistant) {
+                if repair::end_with_user(&mut conversation) {
                     dropped.add("messages[].prefill");
-                    repair::end_with_user(&mut conversation);
                 }
             }
             Self::ChatToMessages | Self::ChatToResponses | Self::MessagesToResponses => {}
@@ -149,6 +150,21 @@ impl Translation {
         };
         let way_back = WayBack { names, sealer, stops: stops.unwrap_or_default(), chat, response };
         Ok(Translated { body, stream: conversation.stream, way_back, dropped })
+    }
+
+    /// Puts the effort that the model's name asks for into the settings.
+    ///
+    /// A client of Messages that turns thinking off for one request, as for a title, has its reasons; one of Chat
+    /// Completions has no other word for wanting to see it.
+    fn wish_for_effort(self, settings: &mut Settings<'_>, target: &Target<'_>) {
+        let Some(effort) = target.effort else { return };
+        if self == Self::MessagesToResponses && settings.effort == Some(Effort::None) {
+            return;
+        }
+        settings.effort = Some(effort);
+        if matches!(self, Self::ChatToMessages | Self::ChatToResponses) && effort != Effort::None {
+            settings.show_reasoning = settings.show_reasoning.or(Some(true));
+        }
     }
 
     fn read_request<'a>(self, body: &'a [u8], kept: &'a Kept) -> Result<Read<'a>, Refusal> {

@@ -1,6 +1,7 @@
 //! The messages, as turns.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 
 use serde_json::value::RawValue;
 
@@ -32,12 +33,15 @@ pub(super) struct Messages<'d, 'a> {
     pub(super) turns: Vec<Turn<'a>>,
     dropped: &'d mut Dropped,
     /// Names and ids of the older calls that have no result yet: those are told apart by name alone.
-    functions: Vec<(Cow<'a, str>, Cow<'a, str>)>,
+    /// The latest is the last: one that was interrupted never gets a result.
+    functions: HashMap<Cow<'a, str>, Vec<Cow<'a, str>>>,
+    /// Their names in order, for a result without one.
+    called: Vec<Cow<'a, str>>,
 }
 
 impl<'d, 'a> Messages<'d, 'a> {
     pub(super) fn new(count: usize, dropped: &'d mut Dropped) -> Self {
-        Self { turns: Vec::with_capacity(count), dropped, functions: Vec::new() }
+        Self { turns: Vec::with_capacity(count), dropped, functions: HashMap::new(), called: Vec::new() }
     }
 
     /// Takes one message.
@@ -125,24 +129,47 @@ impl<'d, 'a> Messages<'d, 'a> {
         let call: FunctionCall<'a> = parsed(raw, path)?;
         let name = required(call.name, path, "name")?;
         let id: Cow<'a, str> = format!("function_{index}").into();
-        self.functions.push((name.clone(), id.clone()));
+        self.functions.entry(name.clone()).or_default().push(id.clone());
+        self.called.push(name.clone());
         let arguments = call.arguments.map_or(Cow::Borrowed(""), text_of);
         Ok(Call { id, namespace: None, name, kind: CallKind::Function, arguments })
     }
 
+    /// Reads what a call brought. Some clients put Anthropic's form of a result inside: what is in it is the result.
+    fn result_content(&mut self, path: &str, message: &mut Message<'a>) -> Result<Vec<Block<'a>>, Refusal> {
+        let content = self.content(path, Role::User, message)?;
+        let inner = content.into_iter().flat_map(|block| match block {
+            Block::Result(result) => result.content,
+            other => vec![other],
+        });
+        Ok(inner.collect())
+    }
+
     fn result(&mut self, path: &str, mut message: Message<'a>) -> Result<(), Refusal> {
-        let content = self.content(path, Role::User, &mut message)?;
+        let content = self.result_content(path, &mut message)?;
         // A result that names no call belongs to none: `repair` makes a text of it.
         let call = message.tool_call_id.map_or(Cow::Borrowed(""), |Str(id)| id);
         self.say(CallResult { call, content, is_error: false });
         Ok(())
     }
 
+    /// Takes the latest older call that has no result yet.
+    fn latest_call(&mut self) -> Option<Cow<'a, str>> {
+        loop {
+            let name = self.called.pop()?;
+            if let Some(id) = self.functions.get_mut(&name).and_then(Vec::pop) {
+                return Some(id);
+            }
+        }
+    }
+
     fn function_result(&mut self, path: &str, mut message: Message<'a>) -> Result<(), Refusal> {
-        let content = self.content(path, Role::User, &mut message)?;
-        let name = word(message.name.as_ref());
-        let at = self.functions.iter().position(|(called, _)| name.is_none_or(|name| name == called));
-        let call = at.map_or(Cow::Borrowed(""), |at| self.functions.remove(at).1);
+        let content = self.result_content(path, &mut message)?;
+        let call = match word(message.name.as_ref()) {
+            Some(name) => self.functions.get_mut(name).and_then(Vec::pop),
+            None => self.latest_call(),
+        };
+        let call = call.unwrap_or_default();
         self.say(CallResult { call, content, is_error: false });
         Ok(())
     }

@@ -123,8 +123,10 @@ fn by_thinking(thinking: &Thinking<'_>) -> (Option<Effort>, Option<bool>) {
     let is_shown = word(thinking.display.as_ref()) != Some("omitted");
     match word(thinking.kind.as_ref()) {
         Some("disabled") => (Some(Effort::None), None),
-        Some("enabled") => (thinking.budget_tokens.map(Effort::of_budget), Some(is_shown)),
-        Some("adaptive") => (None, Some(is_shown)),
+        // Not every model can think without being told how hard.
+        Some("enabled" | "adaptive") => {
+            (Some(thinking.budget_tokens.map_or(Effort::Medium, Effort::of_budget)), Some(is_shown))
+        }
         _ => (None, None),
     }
 }
@@ -139,7 +141,8 @@ fn by_reasoning(reasoning: &Reasoning<'_>, dropped: &mut Dropped) -> (Option<Eff
         }
         (Some(effort), _) => effort,
         (None, Some(false)) => Some(Effort::None),
-        (None, Some(true) | None) => reasoning.max_tokens.map(Effort::of_budget),
+        (None, Some(true)) => Some(reasoning.max_tokens.map_or(Effort::Medium, Effort::of_budget)),
+        (None, None) => reasoning.max_tokens.map(Effort::of_budget),
     };
     let is_wanted = reasoning.summary.is_some() || reasoning.enabled == Some(true);
     let show = match reasoning.exclude {

@@ -213,7 +213,7 @@ impl<'a> Tools<'a> {
             None if word(choice.kind.as_ref())?.starts_with(WEB_SEARCH) => WEB_SEARCH.into(),
             None => return None,
         };
-        self.list.iter().find(|tool| tool.name == name).map(|tool| tool.name.clone())
+        self.known.get(&*name).cloned()
     }
 }
 

@@ -21,6 +21,8 @@ const WEB_SEARCH: &str = "web_search";
 
 /// Most tools of a request.
 const TOOLS_MAX: usize = 10_000;
+/// Most tools that a choice names; each is looked for among all.
+const ALLOWED_MAX: usize = 1_000;
 
 /// Tools that the provider runs and no other has.
 const HOSTED: [&str; 6] =
@@ -192,6 +194,10 @@ impl<'a> Tools<'a> {
     /// Keeps only the tools that are named.
     fn allowed(&mut self, choice: wire::ToolChoice<'a>, dropped: &mut Dropped) -> Result<ToolChoice<'a>, Refusal> {
         let mut allowed = HashSet::new();
+        if choice.tools.as_ref().is_some_and(|tools| tools.len() > ALLOWED_MAX) {
+            let message = format!("`tool_choice.tools` names more than {ALLOWED_MAX} tools");
+            return Err(Refusal::of("tool_choice.tools", message));
+        }
         for (index, raw) in choice.tools.into_iter().flatten().enumerate() {
             let tool: wire::ToolChoice<'a> = parsed(raw, &format!("tool_choice.tools[{index}]"))?;
             match self.chosen(tool) {

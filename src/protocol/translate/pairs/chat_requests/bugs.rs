@@ -1,6 +1,7 @@
 //! What users of other translators saw, once each. None of it may be seen here.
 
 use super::*;
+use crate::domain::model::Effort;
 
 fn sent(list: &Value) -> Value {
     send(C_TO_A, &messages_of(list)).body
@@ -258,4 +259,74 @@ fn an_answer_that_the_client_begins_is_gone_on_with_where_the_model_can() {
     assert_eq!((&old.body["messages"][1]["content"][0]["text"], &*old.dropped), (&json!("{"), ""));
     let new = send(C_TO_A, &body);
     assert_eq!((told(&new.body)[2].as_str(), &*new.dropped), ("user: text", "messages[].prefill"));
+}
+
+#[test]
+fn a_result_of_the_older_form_is_that_of_the_latest_call_of_its_name() {
+    let call = json!({ "role": "assistant", "content": null, "function_call": { "name": "run", "arguments": "{}" } });
+    let found = json!({ "role": "function", "name": "run", "content": "42" });
+    let body = sent(&json!([user("go"), call, user("again"), call, found]));
+    let results: Vec<&Value> = body["messages"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .flat_map(|message| {
+            message["content"].as_array().unwrap().iter().filter(|block| block["type"] == "tool_result")
+        })
+        .collect();
+    assert_eq!((results.len(), &results[0]["is_error"]), (2, &json!(true)), "{body}");
+    assert_eq!(results[1]["content"][0]["text"], "42", "{body}");
+}
+
+#[test]
+fn a_result_inside_a_result_is_the_result() {
+    let inner = json!([{ "type": "tool_result", "tool_use_id": "c1", "content": "42" }]);
+    let list = json!([user("go"), calls(&["c1"]), { "role": "tool", "tool_call_id": "c1", "content": inner }]);
+    let body = sent(&list);
+    assert_eq!(body["messages"][2]["content"][0]["content"], json!([{ "type": "text", "text": "42" }]), "{body}");
+    let body = send(C_TO_R, &messages_of(&list)).body;
+    assert_eq!(body["input"][2]["output"], "42", "{body}");
+}
+
+#[test]
+fn an_answer_that_the_client_leaves_empty_is_none() {
+    let sent = send(C_TO_A, &messages_of(&json!([user("Hi"), { "role": "assistant", "content": "" }])));
+    assert_eq!((told(&sent.body), sent.dropped.as_str()), (vec!["user: text".to_owned()], ""));
+}
+
+#[test]
+fn a_wish_to_think_without_a_measure_is_one() {
+    for wish in [
+        json!({ "reasoning": { "enabled": true } }),
+        json!({ "thinking": { "type": "enabled" } }),
+        json!({ "thinking": { "type": "adaptive" } }),
+    ] {
+        let sent = try_send(C_TO_A, &chat(&wish), &OLD_CLAUDE).unwrap();
+        assert_eq!(sent.body["thinking"]["type"], "enabled", "{wish}: {}", sent.text);
+    }
+}
+
+#[test]
+fn an_effort_in_the_name_of_a_model_shows_what_it_thinks() {
+    let named = Target { effort: Some(Effort::High), ..CLAUDE };
+    let sent = try_send(C_TO_A, &chat(&json!({})), &named).unwrap();
+    assert_eq!(sent.body["thinking"], json!({ "type": "adaptive", "display": "summarized" }));
+    // A client of Messages that wants no thinking for one request gets none.
+    let named = Target { effort: Some(Effort::High), ..gpt_target() };
+    let off = messages(&json!({ "thinking": { "type": "disabled" } }));
+    let sent = try_send(Translation::MessagesToResponses, &off, &named).unwrap();
+    assert_ne!(sent.body["reasoning"]["effort"], "high", "{}", sent.text);
+}
+
+#[test]
+fn a_choice_among_very_many_tools_is_read_at_once_or_refused() {
+    let tools: Vec<Value> = (0..2_000).map(|number| function(&format!("tool_{number:04}"))).collect();
+    let names: Vec<Value> = (0..100_000).map(|_| json!({ "name": "tool_none" })).collect();
+    let choice = json!({ "type": "allowed_tools", "allowed_tools": { "mode": "auto", "tools": names } });
+    let body = chat(&json!({ "tools": tools, "tool_choice": choice }));
+    assert!(try_send(C_TO_A, &body, &CLAUDE).is_err());
+    let choice = json!({ "type": "allowed_tools", "mode": "auto", "tools": names });
+    let told =
+        try_send(Translation::ResponsesToMessages, &responses(&json!({ "tools": [], "tool_choice": choice })), &CLAUDE);
+    assert!(told.is_err_and(|message| message.contains("more than 1000")));
 }
