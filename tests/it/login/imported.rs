@@ -129,7 +129,9 @@ async fn an_access_token_that_has_ended_unsaid_is_renewed() {
     // GitLab's word counts for more than the file's.
     let app = app_of(&["grace"]).await;
     let body = brought(&app, "grace", Some(app.gitlab.now() + Duration::from_hours(9)));
-    app.gitlab.add_rule(Rule::once(Effect::json(401, &json!({ "message": "Token is expired" }))).on(Call::User));
+    let expired = json!({ "error": "invalid_token", "error_description": "Token is expired. You can either do re-authorization or token refresh." });
+    app.gitlab.add_rule(Rule::once(Effect::json(401, &expired)).on(Call::User));
+    app.gitlab.add_rule(Rule::once(Effect::bare_401()).on(Call::TokenInfo));
     let answer = import(&app, &body).await;
     assert_eq!((answer.status, refreshes(&app)), (201, 1), "{}", answer.text());
 }
