@@ -4,6 +4,10 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::domain::id::hex;
 use crate::domain::secret::Secret;
 use crate::domain::time::Timestamp;
 
@@ -39,3 +43,16 @@ pub struct OAuthPair {
     /// What it may do, where GitLab said so; else what was asked for.
     pub scopes: Vec<String>,
 }
+
+impl OAuthPair {
+    /// Returns by what the pair's refresh token is known again; `None` where it has none.
+    #[must_use]
+    pub fn mark(&self) -> Option<RefreshMark> {
+        self.refresh_token.as_ref().map(|token| RefreshMark(hex(&Sha256::digest(token.expose()))))
+    }
+}
+
+/// By what a refresh token is known again, also once it is spent and forgotten: its SHA-256, as hexadecimal digits.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RefreshMark(String);

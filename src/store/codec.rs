@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use crate::domain::endpoint::{GatewayUrl, InstanceUrl};
 use crate::domain::id::{AccountId, Generation};
-use crate::domain::oauth::{OAuthApp, OAuthPair};
+use crate::domain::oauth::{OAuthApp, OAuthPair, RefreshMark};
 use crate::domain::secret::Secret;
 use crate::domain::time::Timestamp;
 use crate::store::seal::{Place, Sealer};
@@ -155,6 +155,8 @@ struct OpenLogin {
 struct SealedLogin {
     app: SealedApp,
     pair: Option<SealedPair>,
+    #[serde(default)]
+    imported: Option<RefreshMark>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -291,7 +293,7 @@ pub(super) fn encode_login(sealer: &Sealer, record: &LoginRecord) -> Result<Vec<
         LoginState::Exchanging => None,
         LoginState::Issued(pair) => Some(SealedPair::of(pair)),
     };
-    let secret = SealedLogin { app: SealedApp::of(&record.app), pair };
+    let secret = SealedLogin { app: SealedApp::of(&record.app), pair, imported: record.imported.clone() };
     encode(sealer, LOGIN, &record.id, &open, &secret).ok_or(StoreError::Unsealable)
 }
 
@@ -310,6 +312,7 @@ pub(super) fn decode_login(sealer: &Sealer, key: &str, bytes: &[u8]) -> Result<L
         max_concurrency: open.max_concurrency,
         gateway_url: open.gateway_url,
         account: open.account,
+        imported: secret.imported,
         begun_at: open.begun_at,
     })
 }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::endpoint::{GatewayUrl, InstanceUrl};
 use crate::domain::id::{AccountId, Generation};
-use crate::domain::oauth::{OAuthApp, OAuthPair};
+use crate::domain::oauth::{OAuthApp, OAuthPair, RefreshMark};
 use crate::domain::secret::Secret;
 use crate::domain::time::Timestamp;
 
@@ -119,6 +119,8 @@ pub struct LoginRecord {
     pub gateway_url: Option<GatewayUrl>,
     /// The account that must log in again, where it is not a new one.
     pub account: Option<AccountId>,
+    /// The refresh token that another program brought, where nobody logged in: it was exchanged for the pair.
+    pub imported: Option<RefreshMark>,
     /// When the exchange was begun.
     pub begun_at: Timestamp,
 }

@@ -8,9 +8,9 @@ use futures::channel::oneshot;
 use futures::future::LocalBoxFuture;
 use tracing::debug;
 
-use super::{AccountActor, Relogin};
+use super::AccountActor;
 use crate::account::api::{
-    Block, Changes, Describe, Discover, News as RequestNews, Owner, Renew, Retire, SharedDesk, SharedNews, Test,
+    Block, Describe, Discover, News as RequestNews, Owner, Renew, Retire, SharedDesk, SharedNews, Test,
 };
 use crate::account::broker::Turn;
 use crate::account::checkup;
@@ -23,7 +23,6 @@ use crate::account::view::TestReport;
 use crate::domain::fault::Reason;
 use crate::domain::id::Generation;
 use crate::gitlab::rest::Session;
-use crate::store::{Credential, DeleteLogin, StoreError};
 
 /// Where the account's actor is reached, and whoever owns what it shares with others.
 pub(super) struct Address {
@@ -171,71 +170,6 @@ impl Handler<Exchanged> for AccountActor {
                 self.event(Event::Exchanged(of, Ended::Stored(terms)), ctx);
             }
         }
-    }
-}
-
-impl Handler<Relogin> for AccountActor {
-    type Result = ResponseActFuture<Self, Result<(), StoreError>>;
-
-    fn handle(&mut self, login: Relogin, ctx: &mut Self::Context) -> Self::Result {
-        if is_older(&login.credential, &self.record.credential) {
-            return self.overtaken(login, ctx);
-        }
-        let mut record = self.record.clone();
-        let before = Changes::all_of(&record);
-        record.credential = login.credential;
-        // Not the next number but the one after: an exchange of the old pair that runs somewhere may take the next, and
-        // no two credentials ever have the same.
-        record.credential_generation = record.credential_generation.next().next();
-        record.exchange_begun_at = None;
-        record.username = login.username;
-        login.given.clone().apply(&mut record);
-        let saving = self.office.save(record.clone(), login.login);
-        // Stored first: a token that only memory knows would be lost with the process.
-        let saved = saving.into_actor(self).map(move |result, actor, ctx| {
-            match result {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => return Err(error),
-                Err(_) => return Err(StoreError::NoSuchAccount(record.id)),
-            }
-            let meanwhile = Changes::all_of(&actor.record);
-            actor.record = record;
-            if meanwhile != before {
-                meanwhile.apply(&mut actor.record);
-                login.given.apply(&mut actor.record);
-                actor.store_settings(ctx);
-            }
-            actor.logged_in(login.mint, ctx);
-            Ok(())
-        });
-        Box::pin(saved)
-    }
-}
-
-impl AccountActor {
-    /// Takes over the settings of a login that a newer one has overtaken, and forgets the rest of it.
-    fn overtaken(
-        &mut self,
-        login: Relogin,
-        ctx: &mut actix::Context<Self>,
-    ) -> ResponseActFuture<Self, Result<(), StoreError>> {
-        self.record.username = login.username;
-        login.given.apply(&mut self.record);
-        self.store_settings(ctx);
-        let Some(stored) = login.login else { return Box::pin(actix::fut::ready(Ok(()))) };
-        let (forgetting, account) = (self.office.store.send(DeleteLogin(stored)), self.record.id.clone());
-        let forgotten = async move { forgetting.await.unwrap_or(Err(StoreError::NoSuchAccount(account))) };
-        Box::pin(forgotten.into_actor(self))
-    }
-}
-
-/// Returns whether `new` is from before `present`: a login that could not be completed for a while may be overtaken.
-fn is_older(new: &Credential, present: &Credential) -> bool {
-    match (new, present) {
-        (Credential::OAuth { pair: new, .. }, Credential::OAuth { pair: present, .. }) => {
-            new.obtained_at < present.obtained_at
-        }
-        (Credential::OAuth { .. } | Credential::PersonalAccessToken { .. }, _) => false,
     }
 }
 

@@ -5,12 +5,13 @@ mod describe;
 mod examined;
 mod handlers;
 mod orders;
+mod relogin;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::{Actor, Addr, AsyncContext, Context, MailboxError, Message, Recipient, WrapFuture};
+use actix::{Actor, Addr, AsyncContext, Context, MailboxError, Recipient, WrapFuture};
 use futures::channel::oneshot;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -21,7 +22,6 @@ use crate::account::broker::{BrokerActor, Permit};
 use crate::account::credentials::{Credentials, Terms};
 use crate::account::exchanger::ExchangerActor;
 use crate::account::lease::Gauge;
-use crate::account::login::Given;
 use crate::account::minting::Mint;
 use crate::account::state::{Effect, Event, Memory, State};
 use crate::domain::catalogue::Catalogue;
@@ -32,8 +32,9 @@ use crate::domain::time::Clock;
 use crate::gitlab::error::CallError;
 use crate::gitlab::models::Available;
 use crate::gitlab::upstream::Upstreams;
-use crate::store::{AccountRecord, Credential, GrantRecord, PutAccount, PutAccountFromLogin, StoreActor, StoreError};
+use crate::store::{AccountRecord, GrantRecord, PutAccount, PutAccountFromLogin, StoreActor, StoreError};
 use calls::restore;
+pub(crate) use relogin::{Holds, Relogin};
 
 /// How often deadlines are compared with wall time. Short, so that a laptop that wakes up renews at once.
 const TICK: Duration = Duration::from_secs(1);
@@ -111,18 +112,6 @@ pub(crate) struct AccountActor {
     listing: Vec<oneshot::Sender<()>>,
     /// Those who want to make a call with the login.
     calling: Vec<oneshot::Sender<Result<(), Block>>>,
-}
-
-/// Gives a known account a new credential, and what its first mint came to.
-#[derive(Message)]
-#[rtype(result = "Result<(), crate::store::StoreError>")]
-pub(crate) struct Relogin {
-    pub(crate) credential: Credential,
-    pub(crate) username: String,
-    pub(crate) given: Given,
-    pub(crate) mint: Result<Mint, CallError>,
-    /// The stored login that it came by, which ends with it.
-    pub(crate) login: Option<String>,
 }
 
 /// What was stored of an account beside its record.

@@ -3,6 +3,7 @@
 //! What a login costs GitLab once, a code or a pair, is never left to whoever happens to wait for it: the exchange runs
 //! here, and a client that hangs up changes nothing.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,16 +19,16 @@ use url::Url;
 
 use crate::account::login::api::{Answer, Await, Begin, BeginError, Finish, List, LoginSettings, NewLogin, Show, Take};
 use crate::account::login::callback::{Callback, CallbackError};
-use crate::account::login::completion::{Completed, Office, trouble};
+use crate::account::login::completion::{Completed, Office};
 use crate::account::login::table::{Asked, Login, Logins, PENDING_MAX, Phase, Redeemed, Whose};
 use crate::account::login::view::{LoginKind, LoginProblem, LoginView};
 use crate::account::registry::RegistryActor;
 use crate::domain::catalogue::Catalogue;
 use crate::domain::id::hex;
-use crate::domain::oauth::{OAuthApp, OAuthPair};
+use crate::domain::oauth::{OAuthApp, OAuthPair, RefreshMark};
 use crate::domain::secret::Secret;
 use crate::domain::time::{Clock, Timestamp};
-use crate::gitlab::oauth::{ExchangeError, authorize_url};
+use crate::gitlab::oauth::authorize_url;
 use crate::gitlab::upstream::Upstreams;
 use crate::store::{LoginRecord, LoginState, StoreActor};
 
@@ -59,6 +60,8 @@ pub(crate) struct LoginsActor {
     left: Vec<LoginRecord>,
     /// Logins that could not be completed, to be tried again.
     later: Vec<Later>,
+    /// What other programs brought and is not yet dealt with, by id of the login: none of it is exchanged twice.
+    pub(super) imports: HashMap<String, RefreshMark>,
     /// Logins that a crash cut off, which nobody has been shown yet.
     unseen: Vec<String>,
     /// Those who wait for the end of a login.
@@ -86,6 +89,7 @@ impl LoginsActor {
             rng: StdRng::from_rng(&mut rand::rng()),
             left,
             later: Vec::new(),
+            imports: HashMap::new(),
             unseen: Vec::new(),
             waiting: Vec::new(),
             exchanging: 0,
@@ -193,6 +197,7 @@ impl LoginsActor {
             max_concurrency: given.max_concurrency,
             gateway_url: given.gateway_url,
             account: None,
+            imported: None,
             begun_at: self.now(),
         }
     }
@@ -257,7 +262,7 @@ impl LoginsActor {
                 let at = actor.now();
                 actor.move_on(&id, Phase::Done { account, report, at });
             }
-            Completed::Never(problem) => actor.fail(&id, problem),
+            Completed::Known(_, problem) | Completed::Never(problem) => actor.fail(&id, problem),
             Completed::Later(problem, record) => {
                 actor.try_later(*record, tries);
                 actor.move_on(&id, Phase::Checking { problem: Some(problem) });
@@ -281,6 +286,9 @@ impl LoginsActor {
 
     /// Sets how far a login has come, and tells those who wait for it.
     fn move_on(&mut self, id: &str, phase: Phase) {
+        if !matches!(phase, Phase::Checking { .. }) {
+            self.imports.remove(id);
+        }
         self.logins.set(id, phase);
         self.tell(id);
     }
@@ -325,6 +333,7 @@ impl LoginsActor {
             LoginState::Exchanging => Vec::new(),
         };
         let (id, now) = (record.id.clone(), self.now());
+        self.imports.extend(record.imported.clone().map(|mark| (id.clone(), mark)));
         let asked = Asked {
             kind,
             instance: record.instance.clone(),
@@ -385,28 +394,6 @@ pub(super) fn unstored() -> LoginProblem {
         reason: None,
         message: "the login could not be stored, so no tokens were asked for".to_owned(),
         fix: "see the log for what is wrong with the data folder, then log in again".to_owned(),
-    }
-}
-
-impl Office {
-    /// Stores what an exchange gave, or forgets the login.
-    pub(super) async fn settle(
-        &self,
-        mut record: LoginRecord,
-        exchanged: Result<OAuthPair, ExchangeError>,
-    ) -> Result<LoginRecord, (String, LoginProblem)> {
-        match exchanged {
-            Ok(pair) => {
-                record.state = LoginState::Issued(pair);
-                self.keep(&record).await;
-                Ok(record)
-            }
-            Err(error) => {
-                let problem = trouble("GitLab gave no tokens", error.call());
-                self.forget(record.id.clone()).await;
-                Err((record.id, problem))
-            }
-        }
     }
 }
 

@@ -64,6 +64,8 @@ pub(super) struct Office {
 pub(super) enum Completed {
     /// It is an account.
     Account(AccountId, TestReport),
+    /// Its account is known and keeps its own login; the pair is revoked and forgotten.
+    Known(AccountId, LoginProblem),
     /// It cannot be told yet; the pair is stored, and in the record.
     Later(LoginProblem, Box<LoginRecord>),
     /// It is worth nothing, and forgotten.
@@ -110,6 +112,26 @@ impl Office {
             };
             warn!(login.id = record.id, "the tokens of a login are not stored yet: {why}");
             tokio::time::sleep(wait).await;
+        }
+    }
+
+    /// Stores what an exchange gave, or forgets the login.
+    pub(super) async fn settle(
+        &self,
+        mut record: LoginRecord,
+        exchanged: Result<OAuthPair, ExchangeError>,
+    ) -> Result<LoginRecord, (String, LoginProblem)> {
+        match exchanged {
+            Ok(pair) => {
+                record.state = LoginState::Issued(pair);
+                self.keep(&record).await;
+                Ok(record)
+            }
+            Err(error) => {
+                let problem = trouble("GitLab gave no tokens", error.call());
+                self.forget(record.id.clone()).await;
+                Err((record.id, problem))
+            }
         }
     }
 
@@ -172,10 +194,12 @@ impl Office {
             given: given(&record),
             mint,
             renew: true,
+            imported: record.imported.clone(),
             login: Some(record.id.clone()),
         };
         let account = match self.registry.send(Admit(Box::new(arrival))).await {
             Ok(Ok(account)) => account,
+            Ok(Err(LoginError::Known(account))) => return self.kept_out(record, account).await,
             Ok(Err(error)) => return Completed::Later(not_stored(&error), Box::new(record)),
             Err(_) => return Completed::Later(not_stored(&LoginError::Gone), Box::new(record)),
         };
@@ -266,6 +290,20 @@ impl Office {
                 Completed::Never(told)
             }
         }
+    }
+
+    /// Ends what another program brought for an account that keeps its own login: the exchange has ended what the other
+    /// program holds, and nobody is to use what it was exchanged for.
+    async fn kept_out(&self, record: LoginRecord, account: AccountId) -> Completed {
+        warn!(account.id = %account, login.id = record.id, "account `{account}` keeps its own login: what was imported for it is revoked");
+        let message = format!(
+            "account `{account}` is known, and its own login stays; the imported one had to be renewed to learn whose it \
+             is, and was ended then"
+        );
+        self.revoke(&record).await;
+        self.forget(record.id).await;
+        let fix = "nothing, if the account works; the other program has to log in again".to_owned();
+        Completed::Known(account, LoginProblem { reason: None, message, fix })
     }
 
     /// Has GitLab forget a pair that nobody will use. If it does not, a pair that nobody has is left there.

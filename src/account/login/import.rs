@@ -4,7 +4,8 @@
 //! token is alive is looked at with that alone, and not exchanged: what comes of it is an account, stored before it is
 //! used, or nothing at all, with the pair as good as it was. Only a pair whose access token has ended is exchanged, in
 //! order to learn whose it is; from then on it goes the way of every login: stored before, stored after, and kept
-//! whatever comes. Nothing is revoked that was not exchanged here.
+//! whatever comes, unless its user turns out to be an account whose own login works. Nothing is revoked that was not
+//! exchanged here, and no refresh token is exchanged that is being exchanged already, or that an account has.
 
 use std::time::Duration;
 
@@ -12,12 +13,14 @@ use actix::{ActorFutureExt, AsyncContext, Context, Handler, Message, ResponseFut
 use futures::channel::oneshot;
 use tracing::info;
 
+use crate::account::actor::Holds;
+use crate::account::api::Describe;
 use crate::account::login::actor::LoginsActor;
 use crate::account::login::completion::{Completed, Office};
 use crate::account::login::view::LoginProblem;
 use crate::account::login::{Arrival, Given, LoginError};
 use crate::account::minting::{self, GatewayChoice};
-use crate::account::registry::{Admit, Find, SETTLE_MAX, Settle};
+use crate::account::registry::{Admit, All, Find, SETTLE_MAX, Settle};
 use crate::domain::endpoint::InstanceUrl;
 use crate::domain::fault::Reason;
 use crate::domain::id::AccountId;
@@ -51,7 +54,7 @@ pub(crate) struct ForeignPair {
 pub(crate) enum Imported {
     /// It is an account.
     Account(AccountId),
-    /// It is stored, but whose it is cannot be told yet; that is tried again.
+    /// It is stored, but whose it is cannot be told yet, and that is tried again; or it is being taken over already.
     Later(LoginProblem),
 }
 
@@ -70,7 +73,13 @@ pub(crate) enum ImportError {
     /// It was exchanged, and is good for nothing.
     #[error("{}", .0.message)]
     Useless(LoginProblem),
-    /// The account is there already, or cannot be stored.
+    /// The account is there already. The pair is as good as it was.
+    #[error("account `{0}` is known already, and stays as it is")]
+    Known(AccountId),
+    /// The account is there already, and its own login works. The pair was exchanged, and is ended.
+    #[error("{}", .1.message)]
+    Kept(AccountId, LoginProblem),
+    /// It cannot be stored.
     #[error(transparent)]
     Account(#[from] LoginError),
 }
@@ -102,11 +111,12 @@ impl Office {
         let is_alive = !foreign.end_is_known || now + LEAD < foreign.pair.expires_at;
         if is_alive {
             match self.admit_unchanged(&foreign).await {
-                // Where nobody has said when it ends, it may just have ended.
-                Err(ImportError::Check(error))
-                    if error.fault.reason == Reason::TokenInvalid && !foreign.end_is_known => {}
+                Err(ImportError::Stale(error)) if may_have_ended(&error, &foreign) => {}
                 done => return Step::Done(done.map(Imported::Account)),
             }
+        }
+        if let Some(account) = self.holder(&foreign.pair).await {
+            return Step::Done(Err(ImportError::Known(account)));
         }
         self.exchange_pair(id, foreign).await
     }
@@ -118,7 +128,7 @@ impl Office {
         let identity = identity::of_oauth(session, &pair.scopes).await.map_err(ImportError::of)?;
         let id = AccountId::of(instance, identity.user_id);
         if matches!(self.registry.send(Find(id.clone())).await, Ok(Some(_))) {
-            return Err(LoginError::Known(id).into());
+            return Err(ImportError::Known(id));
         }
         let configured = || self.settings.gateways.get(instance).cloned();
         let fixed = foreign.given.gateway_url.clone().or_else(configured);
@@ -134,13 +144,29 @@ impl Office {
             given: foreign.given.clone(),
             mint,
             renew: false,
+            imported: None,
             login: None,
         };
         let admitted = self.registry.send(Admit(Box::new(arrival))).await;
-        let account = admitted.unwrap_or(Err(LoginError::Gone))?;
+        let account = admitted.unwrap_or(Err(LoginError::Gone)).map_err(|error| match error {
+            LoginError::Known(id) => ImportError::Known(id),
+            other => other.into(),
+        })?;
         info!(account.id = %account, "account `{account}` was taken over from another program with its tokens");
         self.registry.send(Settle).timeout(SETTLE_MAX).await.unwrap_or_default();
         Ok(account)
+    }
+
+    /// Returns the account that has this very pair.
+    async fn holder(&self, pair: &OAuthPair) -> Option<AccountId> {
+        let mark = pair.mark()?;
+        for account in self.registry.send(All).await.ok()? {
+            if account.send(Holds(mark.clone())).await.unwrap_or_default() {
+                let view = account.send(Describe).await.ok()?;
+                return Some(AccountId::from_text(&view.id));
+            }
+        }
+        None
     }
 
     /// Exchanges a pair whose access token has ended: stored before, so that the intent is known, and after.
@@ -158,6 +184,7 @@ impl Office {
             max_concurrency: given.max_concurrency,
             gateway_url: given.gateway_url,
             account: None,
+            imported: pair.mark(),
             begun_at: self.clock.now(),
         };
         if !self.store_intent(&record).await {
@@ -184,6 +211,24 @@ impl Office {
     }
 }
 
+/// Returns whether an access token that GitLab does not take may have come to its end, so that the refresh token may be good:
+/// GitLab says so, or nobody has said when it ends.
+fn may_have_ended(error: &CallError, foreign: &ForeignPair) -> bool {
+    match error.fault.reason {
+        Reason::TokenExpired => true,
+        Reason::TokenInvalid => !foreign.end_is_known,
+        _ => false,
+    }
+}
+
+fn under_way() -> LoginProblem {
+    LoginProblem {
+        reason: None,
+        message: "the same tokens are being taken over already, or are stored and tried again".to_owned(),
+        fix: "see `duopool accounts list` in a minute; do not use the tokens elsewhere".to_owned(),
+    }
+}
+
 impl LoginsActor {
     /// Goes on with a pair that was exchanged as with that of any login, and tells what came of it.
     fn finish_import(
@@ -192,10 +237,15 @@ impl LoginsActor {
         told: oneshot::Sender<Result<Imported, ImportError>>,
         ctx: &mut Context<Self>,
     ) {
+        let id = record.id.clone();
         let completing = self.office.clone().complete(record, 0).into_actor(self);
         ctx.spawn(completing.map(move |completed, actor, _| {
+            if !matches!(completed, Completed::Later(..)) {
+                actor.imports.remove(&id);
+            }
             let outcome = match completed {
                 Completed::Account(account, _) => Ok(Imported::Account(account)),
+                Completed::Known(account, problem) => Err(ImportError::Kept(account, problem)),
                 Completed::Never(problem) => Err(ImportError::Useless(problem)),
                 Completed::Later(problem, record) => {
                     actor.try_later(*record, 0);
@@ -217,13 +267,22 @@ impl Handler<Import> for LoginsActor {
         }
         let (told, outcome) = oneshot::channel();
         let (office, id) = (self.office.clone(), self.new_id());
+        let mark = foreign.pair.mark();
+        if self.imports.values().any(|known| mark.as_ref() == Some(known)) {
+            return Box::pin(std::future::ready(Ok(Imported::Later(under_way()))));
+        }
+        self.imports.extend(mark.map(|mark| (id.clone(), mark)));
         // A client that hangs up must not end an exchange in the middle, and a stop waits for its end.
         self.took_off();
-        let importing = async move { office.take_over_pair(id, *foreign).await };
+        let own_id = id.clone();
+        let importing = async move { office.take_over_pair(own_id, *foreign).await };
         ctx.spawn(importing.into_actor(self).map(move |step, actor, ctx| {
             actor.landed();
             match step {
-                Step::Done(done) => drop(told.send(done)),
+                Step::Done(done) => {
+                    actor.imports.remove(&id);
+                    drop(told.send(done));
+                }
                 Step::Stored(record, None) => actor.finish_import(*record, told, ctx),
                 Step::Stored(record, Some(problem)) => {
                     actor.try_later(*record, 0);

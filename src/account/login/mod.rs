@@ -21,6 +21,7 @@ use crate::domain::catalogue::Catalogue;
 use crate::domain::endpoint::{GatewayUrl, InstanceUrl};
 use crate::domain::id::{AccountId, Generation};
 use crate::domain::model::ModelName;
+use crate::domain::oauth::RefreshMark;
 use crate::domain::time::Timestamp;
 use crate::gitlab::error::CallError;
 use crate::store::{AccountRecord, Credential};
@@ -74,6 +75,9 @@ pub(crate) struct Arrival {
     pub(crate) mint: Result<Mint, CallError>,
     /// Whether the credential replaces that of a known account; a known account is an error otherwise.
     pub(crate) renew: bool,
+    /// The refresh token that another program brought and that was exchanged for the credential. Nobody has logged in then,
+    /// so what the account has is only replaced where it is that very pair, or dead; else the account is an error, too.
+    pub(crate) imported: Option<RefreshMark>,
     /// The stored login that becomes the account.
     pub(crate) login: Option<String>,
 }

@@ -97,6 +97,7 @@ impl Checked {
         let Identity { user_id, username, scopes, expires_on } = self.identity;
         let credential = Credential::PersonalAccessToken { token: new.token, scopes, expires_on };
         let (instance, given, renew) = (new.instance, new.given, new.renew);
-        Arrival { instance, user_id, username, credential, given, mint: Ok(self.mint), renew, login: None }
+        let mint = Ok(self.mint);
+        Arrival { instance, user_id, username, credential, given, mint, renew, imported: None, login: None }
     }
 }

@@ -83,6 +83,7 @@ fn arrival(credential: Credential) -> Arrival {
         given: Given::default(),
         mint: Ok(mint()),
         renew: false,
+        imported: pair().mark(),
         login: None,
     }
 }
@@ -194,6 +195,7 @@ fn a_login_under_way_is_unprinted() {
             max_concurrency: None,
             gateway_url: None,
             account: None,
+            imported: pair().mark(),
             begun_at: NOW,
         }));
     }

@@ -266,13 +266,10 @@ impl RegistryActor {
         if !arrival.renew {
             return Box::pin(fut::ready(Err(LoginError::Known(id))));
         }
-        let Arrival { username, credential, given, mint, login, .. } = arrival;
-        let asked = entry.address.send(Relogin { credential, username, given, mint, login }).into_actor(self);
-        Box::pin(asked.map(move |result, _, _| match result {
-            Ok(Ok(())) => Ok(id),
-            Ok(Err(error)) => Err(LoginError::Store(error)),
-            Err(_) => Err(LoginError::Gone),
-        }))
+        let Arrival { username, credential, given, mint, imported, login, .. } = arrival;
+        let asked = entry.address.send(Relogin { credential, username, given, mint, imported, login });
+        let asked = asked.into_actor(self);
+        Box::pin(asked.map(move |result, _, _| result.unwrap_or(Err(LoginError::Gone)).map(|()| id)))
     }
 
     fn enrol(&mut self, arrival: Arrival) -> ResponseActFuture<Self, Result<AccountId, LoginError>> {

@@ -143,6 +143,7 @@ async fn a_login_that_a_removal_overtakes_does_not_bring_the_account_back() {
         username: "ada".to_owned(),
         given,
         mint: Ok(mint),
+        imported: None,
         login: None,
     });
     assert!(remove(&registry, &record.id).await);

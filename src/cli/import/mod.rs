@@ -5,6 +5,7 @@
 
 mod cliproxyapi;
 
+use std::collections::HashSet;
 use std::fs;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -70,6 +71,10 @@ enum Outcome {
     Pending,
     Known,
     Unusable,
+    /// The server got it and never said what became of it.
+    Unknown,
+    /// The server was not asked: it had gone before.
+    NotAsked,
 }
 
 #[derive(Debug, Serialize)]
@@ -105,16 +110,22 @@ impl Import {
         let client = Client::connect(config).await?;
         let lines = self.import(&client, &files, own_app.as_ref()).await;
         client.close().await;
-        let lines = lines?;
         self.print(&lines)?;
-        let failed = lines.iter().filter(|line| line.outcome == Outcome::Unusable).count();
-        if failed > 0 {
-            bail!("{failed} of {} files could not be used", lines.len());
+        let count = |outcome: Outcome| lines.iter().filter(|line| line.outcome == outcome).count();
+        let (unusable, unsettled) = (count(Outcome::Unusable), count(Outcome::Unknown) + count(Outcome::NotAsked));
+        if unsettled > 0 {
+            bail!(
+                "of {} files {unusable} could not be used, and of {unsettled} it is not known or was not asked: see `duopool accounts list`, then run it again",
+                lines.len()
+            );
+        }
+        if unusable > 0 {
+            bail!("{unusable} of {} files could not be used", lines.len());
         }
         Ok(())
     }
 
-    /// Returns the files that are meant, those of a folder in the order of their names.
+    /// Returns the files that are meant, each once, those of a folder in the order of their names.
     fn files(&self) -> anyhow::Result<Vec<PathBuf>> {
         let mut files = Vec::new();
         for path in &self.paths {
@@ -132,7 +143,8 @@ impl Import {
             found.sort();
             files.append(&mut found);
         }
-        files.dedup();
+        let mut seen = HashSet::new();
+        files.retain(|file| seen.insert(fs::canonicalize(file).unwrap_or_else(|_| file.clone())));
         Ok(files)
     }
 
@@ -141,11 +153,18 @@ impl Import {
         client: &Client,
         files: &[PathBuf],
         own_app: Option<&(String, Secret<String>)>,
-    ) -> anyhow::Result<Vec<Line>> {
+    ) -> Vec<Line> {
         let mut lines = Vec::new();
-        for file in files {
+        for (done, file) in files.iter().enumerate() {
             // Asked anew each time: two files may be of one account.
-            let known: AccountList = client.get("/admin/v1/accounts").await?;
+            let known: AccountList = match client.get("/admin/v1/accounts").await {
+                Ok(known) => known,
+                Err(error) => {
+                    // What became of the files before must be told all the same.
+                    lines.extend(files.iter().skip(done).map(|file| not_asked(file, &error)));
+                    break;
+                }
+            };
             let (outcome, account, message, fix, is_pair) = match read(file).and_then(|bytes| parse(&bytes)) {
                 Err(Unusable { why, fix }) => (Outcome::Unusable, None, why, fix, false),
                 Ok(foreign) => {
@@ -156,7 +175,7 @@ impl Import {
             };
             lines.push(Line { file: file.display().to_string(), outcome, account, message, fix, is_pair });
         }
-        Ok(lines)
+        lines
     }
 
     async fn one(
@@ -193,9 +212,10 @@ impl Import {
                 (Outcome::Imported, Some(id.clone()), format!("account {id} of {who}"), String::new())
             }
             Ok(Sent { problem: Some((message, fix)), .. }) => (Outcome::Pending, None, message, fix),
-            Ok(Sent { .. }) => unusable("the server does not say what became of it".to_owned(), ""),
-            Err(Refusal { is_known: true, message, .. }) => (Outcome::Known, None, message, String::new()),
-            Err(Refusal { message, fix, .. }) => unusable(message, &fix),
+            Ok(Sent { .. }) => unknown("the server does not say what became of it"),
+            Err(Refusal::Known { message, fix }) => (Outcome::Known, None, message, fix),
+            Err(Refusal::Refused { message, fix }) => unusable(message, &fix),
+            Err(Refusal::Broken(error)) => unknown(&format!("{error:#}")),
         }
     }
 
@@ -238,6 +258,8 @@ impl Import {
                 "imported": count(Outcome::Imported),
                 "known": count(Outcome::Known),
                 "unusable": count(Outcome::Unusable),
+                "unknown": count(Outcome::Unknown),
+                "not_asked": count(Outcome::NotAsked),
             });
             return output::print_json(&value);
         }
@@ -248,13 +270,17 @@ impl Import {
                 Outcome::Pending => "stored",
                 Outcome::Known => "known",
                 Outcome::Unusable => "UNUSABLE",
+                Outcome::Unknown => "UNKNOWN",
+                Outcome::NotAsked => "NOT ASKED",
             };
             output::line(&format!("{word:<10}{file}: {message}"))?;
             if !fix.is_empty() {
                 output::line(&format!("          to mend it: {fix}"))?;
             }
         }
-        let has_moved = |line: &Line| line.is_pair && matches!(line.outcome, Outcome::Imported | Outcome::Pending);
+        let has_moved = |line: &Line| {
+            line.is_pair && matches!(line.outcome, Outcome::Imported | Outcome::Pending | Outcome::Unknown)
+        };
         if lines.iter().any(has_moved) { output::line(WARNING) } else { Ok(()) }
     }
 }
@@ -266,10 +292,30 @@ struct Sent {
     problem: Option<(String, String)>,
 }
 
-struct Refusal {
-    is_known: bool,
-    message: String,
-    fix: String,
+/// Why a file is no account by it.
+enum Refusal {
+    /// Its account is there already.
+    Known { message: String, fix: String },
+    /// The server did not take it.
+    Refused { message: String, fix: String },
+    /// Nobody knows: the answer never came.
+    Broken(anyhow::Error),
+}
+
+fn unknown(why: &str) -> (Outcome, Option<String>, String, String) {
+    let message = format!("the server may have taken it over: {why}");
+    (Outcome::Unknown, None, message, "see `duopool accounts list`".to_owned())
+}
+
+fn not_asked(file: &Path, error: &anyhow::Error) -> Line {
+    Line {
+        file: file.display().to_string(),
+        outcome: Outcome::NotAsked,
+        account: None,
+        message: format!("not asked: {error:#}"),
+        fix: "run it again once the server runs".to_owned(),
+        is_pair: false,
+    }
 }
 
 impl Refusal {
@@ -278,9 +324,13 @@ impl Refusal {
         match problem {
             Refused::Problem(problem) => {
                 let message = if problem.detail.is_empty() { problem.title } else { problem.detail };
-                Self { is_known: problem.status == 409, message, fix: problem.fix }
+                if problem.status == 409 {
+                    Self::Known { message, fix: problem.fix }
+                } else {
+                    Self::Refused { message, fix: problem.fix }
+                }
             }
-            Refused::Broken(error) => Self { is_known: false, message: format!("{error:#}"), fix: String::new() },
+            Refused::Broken(error) => Self::Broken(error),
         }
     }
 }

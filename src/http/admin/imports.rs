@@ -70,7 +70,7 @@ pub(crate) struct ImportView {
     /// Id of the account, if it is there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) account: Option<String>,
-    /// Why it is not there yet; the tokens are stored, and it is tried again.
+    /// Why it is not there yet; the tokens are stored, and it is tried again, or they are being taken over already.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) problem: Option<LoginProblem>,
 }
@@ -78,10 +78,10 @@ pub(crate) struct ImportView {
 /// Makes an account of a pair of OAuth tokens. One whose access token is alive is not renewed on the way.
 #[utoipa::path(post, path = "/admin/v1/imports", request_body = ImportRequest, responses(
     (status = 201, description = "the account is there", body = ImportView),
-    (status = 202, description = "the tokens are stored, and whose they are is asked again", body = ImportView),
+    (status = 202, description = "the tokens are stored, and whose they are is asked again; or they are being taken over already", body = ImportView),
     (status = 400, description = "the body is not as described", body = Problem),
     (status = 408, description = "the body did not arrive in time", body = Problem),
-    (status = 409, description = "the account is known; nothing was changed", body = Problem),
+    (status = 409, description = "the account is known and nothing of it was changed; `imported-login-ended` says that the tokens had to be renewed to learn that, and were revoked then", body = Problem),
     (status = 413, description = "the body is too large", body = Problem),
     (status = 422, description = "GitLab refuses the tokens; nothing was stored", body = Problem),
     (status = 500, description = "the account could not be stored", body = Problem),
@@ -175,6 +175,14 @@ fn import_problem(refused: &ImportError) -> Problem {
         ImportError::Useless(problem) => Problem::new(422, "import-failed", "The tokens were not taken over")
             .because(problem.message.clone())
             .fix(problem.fix.clone()),
+        ImportError::Known(_) => {
+            Problem::new(409, "account-known", "The account is known already").because(refused.to_string())
+        }
+        ImportError::Kept(_, problem) => {
+            Problem::new(409, "imported-login-ended", "The account is known already, and keeps its own login")
+                .because(problem.message.clone())
+                .fix(problem.fix.clone())
+        }
         ImportError::Account(error) => login_problem(error),
     }
 }

@@ -17,6 +17,7 @@ fn a_login_is_read_back_as_it_was_put_before_and_after_its_pair_came() {
             max_concurrency: None,
             gateway_url: None,
             account: None,
+            imported: None,
             ..login("c", LoginState::Exchanging)
         };
         store.put_login(&bare).unwrap();

@@ -93,6 +93,7 @@ pub(super) fn login(id: &str, state: LoginState) -> LoginRecord {
         max_concurrency: Some(3),
         gateway_url: Some(GatewayUrl::cloud()),
         account: Some(account(7, 0).id),
+        imported: pair().mark(),
         begun_at: Timestamp::from_secs(1_793_178_000),
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use duopool::simulator::{
     Call, DEMO_CONFIDENTIAL_CLIENT_ID, DEMO_CONFIDENTIAL_CLIENT_SECRET, DEMO_PUBLIC_CLIENT_ID, Effect, Entitlement,
-    Rule,
+    Flow, Hold, Rule, Step,
 };
 use serde_json::{Value, json};
 
@@ -235,6 +235,42 @@ async fn no_secret_of_a_file_is_printed_or_stored_in_the_clear() {
             assert!(!holds, "{}", path.display());
         }
     }
+}
+
+#[actix::test]
+async fn a_server_that_dies_in_the_middle_leaves_a_line_for_every_file() {
+    let scene = Scene::of(&["ada", "grace", "linus"]).await;
+    scene.put("gitlab-1.json", &scene.pat("ada"));
+    scene.put("gitlab-2.json", &scene.oauth("grace", true));
+    scene.put("gitlab-3.json", &scene.pat("linus"));
+    scene.put("gitlab-4.json", &json!({ "type": "claude" }));
+    let (server, _) = scene.machine.serve().await;
+    scene.gitlab.handle.hold(Hold { flow: Flow::Refresh, step: Step::Committed, account: None, times: None });
+    let folder = scene.machine.path("auths").display().to_string();
+    let importing = scene.machine.start(&["import", &folder]);
+    scene.gitlab.handle.reached(|event| event.flow == Flow::Refresh && event.step == Step::Committed).await;
+    server.stop("KILL").await;
+    let ended = importing.ended().await;
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    let begins =
+        ["imported  ", "UNKNOWN   ", "          to mend it: ", "NOT ASKED ", "          to mend it: ", "NOT ASKED "];
+    for (line, begin) in ended.out.lines().zip(begins) {
+        assert!(line.starts_with(begin), "{begin}: {ended:?}");
+    }
+    assert!(ended.out.contains("may have taken it over") && ended.out.contains("Do not start the other program"));
+    assert!(ended.err.contains("`duopool accounts list`"), "{ended:?}");
+}
+
+#[actix::test]
+async fn a_file_that_is_named_twice_is_taken_once() {
+    let scene = Scene::of(&["ada", "grace"]).await;
+    scene.put("gitlab-1.json", &scene.pat("ada"));
+    scene.put("gitlab-2.json", &scene.pat("grace"));
+    let [first, second] = ["auths/gitlab-1.json", "auths/../auths/gitlab-2.json"]
+        .map(|name| scene.machine.path(name).display().to_string());
+    let (told, code) = scene.import(&["--dry-run", &second, &first]).await;
+    let wanted = pairs(&[("gitlab-1.json", "importable"), ("gitlab-2.json", "importable")]);
+    assert_eq!((code, outcomes(&told)), (Some(0), wanted), "{told}");
 }
 
 #[actix::test]

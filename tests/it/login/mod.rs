@@ -5,6 +5,7 @@ mod browser;
 mod command;
 mod device;
 mod foreign;
+mod imported;
 mod kept;
 mod refused;
 
