@@ -35,6 +35,11 @@ pub enum EndpointError {
     /// The host is an address that is never a GitLab: link-local, metadata, multicast, unspecified.
     #[error("points at an address that duopool never connects to (link-local, metadata or not a host)")]
     ForbiddenAddress,
+    /// The host is an IPv6 address, with which the HTTP client begins no TLS.
+    #[error(
+        "must name its host: https to an IPv6 address is not spoken (`resolve` in the settings leads a name there)"
+    )]
+    Ipv6OverTls,
 }
 
 /// Root of a GitLab instance, with any path prefix and without a trailing slash.
@@ -120,6 +125,10 @@ fn checked(text: &str) -> Result<Url, EndpointError> {
     };
     if literal.is_some_and(|ip| AddressPolicy::for_host(url.host_str()).check(ip).is_err()) {
         return Err(EndpointError::ForbiddenAddress);
+    }
+    // actix-tls takes the brackets for a part of the name that a certificate must have.
+    if url.scheme() == "https" && literal.is_some_and(|ip| ip.is_ipv6()) {
+        return Err(EndpointError::Ipv6OverTls);
     }
     Ok(url)
 }
@@ -285,6 +294,8 @@ mod tests {
             ("https://[fd20:ce::254]", EndpointError::ForbiddenAddress),
             ("https://[64:ff9b::169.254.169.254]", EndpointError::ForbiddenAddress),
             ("https://0.0.0.0", EndpointError::ForbiddenAddress),
+            ("https://[fd12::1]", EndpointError::Ipv6OverTls),
+            ("https://[::1]:8443", EndpointError::Ipv6OverTls),
             ("https://[::ffff:169.254.169.254]", EndpointError::ForbiddenAddress),
         ];
         for (text, why) in cases {
