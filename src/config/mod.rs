@@ -177,11 +177,7 @@ pub struct Config {
 impl Config {
     /// Loads settings: `flags` come first, then this process's environment, then the file.
     pub fn load(flags: Layer) -> Result<Self, ConfigError> {
-        let environment = layer::from_environment(|name| std::env::var(name).ok())?;
-        let asked = flags.config.clone().or_else(|| environment.config.clone());
-        let file = layer::from_file(asked.as_deref())?;
-        let around = surroundings::read(|name| std::env::var(name).ok())?;
-        Self::check(&flags.or(environment).or(file).or(around))
+        Self::check(&merged(flags, |name| std::env::var(name).ok())?)
     }
 
     /// Checks `layer`, and fills what it leaves open with defaults.
@@ -286,6 +282,18 @@ impl Config {
         shown["alias"] = self.aliases.iter().map(alias).collect();
         shown
     }
+}
+
+/// Merges what is set, the first that says something first: `flags`, the environment, the file, and what is set for all
+/// programs.
+fn merged(flags: Layer, variable: impl Fn(&str) -> Option<String>) -> Result<Layer, ConfigError> {
+    let environment = layer::from_environment(&variable)?;
+    let asked = flags.config.clone().or_else(|| environment.config.clone());
+    let file = layer::from_file(asked.as_deref())?;
+    let own = flags.or(environment).or(file);
+    // Only now: what is wrong there does no harm where duopool's own settings come first.
+    let around = surroundings::read(&variable, &own)?;
+    Ok(own.or(around))
 }
 
 fn parsed<T: std::str::FromStr<Err: fmt::Display>>(name: &'static str, text: &str) -> Result<T, ConfigError> {

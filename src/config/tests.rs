@@ -266,7 +266,7 @@ fn what_cannot_be_used_of_an_instance_is_named_and_no_password_is_shown() {
 #[test]
 fn what_is_set_for_all_programs_counts_where_duopools_own_settings_are_silent() {
     let around = |pairs: &'static [(&str, &str)]| {
-        surroundings::read(|name| pairs.iter().find(|(key, _)| *key == name).map(|(_, text)| (*text).to_owned()))
+        merged(Layer::default(), |name| pairs.iter().find(|(key, _)| *key == name).map(|(_, text)| (*text).to_owned()))
     };
     let shown = |layer: Layer| Config::check(&with_data_dir(layer)).unwrap().effective["proxy"].clone();
     for (pairs, proxy) in [
@@ -283,10 +283,32 @@ fn what_is_set_for_all_programs_counts_where_duopools_own_settings_are_silent() 
     let pairs = &[("HTTPS_PROXY", "http://upper:1"), ("NO_PROXY", ".corp"), ("no_proxy", "*.lower")];
     let around_all = around(pairs).unwrap();
     assert_eq!(around_all.no_proxy.as_deref(), Some("*.lower"));
-    let own = environment(&[("DUOPOOL_PROXY", "none")]).unwrap();
-    assert!(shown(own.or(around_all)).is_null());
     let error = around(&[("ALL_PROXY", "socks5://me:hidden@p")]).unwrap_err().to_string();
     assert!(error.contains("ALL_PROXY") && error.contains("DUOPOOL_PROXY") && !error.contains("hidden"), "{error}");
     let missing = around(&[("SSL_CERT_FILE", "/nowhere.pem")]).unwrap();
     assert!(Config::check(&with_data_dir(missing)).unwrap_err().to_string().contains("/nowhere.pem"));
+}
+
+#[test]
+fn what_is_wrong_around_does_no_harm_where_duopools_own_settings_come_first() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, authority) = (dir.path().join("duopool.toml"), dir.path().join("ca.pem"));
+    std::fs::write(&authority, CERTIFICATE).unwrap();
+    let own_authority = format!("ca_file = {authority:?}\n");
+    for (text, own, wrong) in [
+        ("", ("DUOPOOL_PROXY", "none"), ("ALL_PROXY", "socks5://p:1080")),
+        ("proxy = \"none\"", ("", ""), ("ALL_PROXY", "socks5://p:1080")),
+        ("proxy = \"none\"", ("", ""), ("https_proxy", "http://p/path")),
+        (&own_authority, ("", ""), ("SSL_CERT_FILE", "/nowhere.pem")),
+    ] {
+        std::fs::write(&path, text).unwrap();
+        let variable = |name: &str| {
+            let found = [own, wrong].into_iter().find(|(key, _)| *key == name);
+            found.map(|(_, value)| value.to_owned())
+        };
+        let flags = Layer { config: Some(path.clone()), ..Layer::default() };
+        let config = merged(flags, variable).and_then(|layer| Config::check(&with_data_dir(layer)));
+        let config = config.unwrap_or_else(|error| panic!("{own:?} {text}: {error}"));
+        assert!(config.effective["proxy"].is_null(), "{own:?} {text}");
+    }
 }

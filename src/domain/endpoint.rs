@@ -35,6 +35,11 @@ pub enum EndpointError {
     /// The host is an address that is never a GitLab: link-local, metadata, multicast, unspecified.
     #[error("points at an address that duopool never connects to (link-local, metadata or not a host)")]
     ForbiddenAddress,
+    /// The host is an IPv6 address, with which the HTTP client begins no TLS.
+    #[error(
+        "must name its host: https to an IPv6 address is not spoken (`resolve` in the settings leads a name there)"
+    )]
+    Ipv6OverTls,
 }
 
 /// Root of a GitLab instance, with any path prefix and without a trailing slash.
@@ -121,6 +126,10 @@ fn checked(text: &str) -> Result<Url, EndpointError> {
     if literal.is_some_and(|ip| AddressPolicy::for_host(url.host_str()).check(ip).is_err()) {
         return Err(EndpointError::ForbiddenAddress);
     }
+    // actix-tls takes the brackets for a part of the name that a certificate must have.
+    if url.scheme() == "https" && literal.is_some_and(|ip| ip.is_ipv6()) {
+        return Err(EndpointError::Ipv6OverTls);
+    }
     Ok(url)
 }
 
@@ -188,22 +197,34 @@ impl AddressPolicy {
     /// Returns whether a connection to `ip` may be opened.
     ///
     /// # Errors
-    /// [`EndpointError::ForbiddenAddress`] for link-local addresses (cloud metadata services live there), the AWS
-    /// metadata address over IPv6, multicast, unspecified and reserved addresses, and what the policy excludes.
+    /// [`EndpointError::ForbiddenAddress`] for link-local addresses (cloud metadata services live there), the metadata
+    /// addresses over IPv6, multicast, unspecified and reserved addresses, what the policy excludes, and IPv6 addresses
+    /// that lead to any of these over IPv4.
     pub fn check(self, ip: IpAddr) -> Result<(), EndpointError> {
         let ip = ip.to_canonical();
+        let may_be_remote = |ip: IpAddr| !ip.is_loopback() && !never_a_host(ip);
         let allowed = match self {
             Self::LoopbackOnly => ip.is_loopback(),
-            Self::Remote => !ip.is_loopback() && !never_a_host(ip),
+            Self::Remote => may_be_remote(ip) && embedded(ip).is_none_or(|inner| may_be_remote(inner.into())),
         };
         if allowed { Ok(()) } else { Err(EndpointError::ForbiddenAddress) }
     }
 }
 
-/// Amazon's instance metadata service over IPv6; the IPv4 one is link-local.
-const METADATA_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0x0ec2, 0, 0, 0, 0, 0, 0x0254);
+/// The instance metadata services of Amazon and Google over IPv6; those over IPv4 are link-local.
+const METADATA_V6: [Ipv6Addr; 2] =
+    [Ipv6Addr::new(0xfd00, 0x0ec2, 0, 0, 0, 0, 0, 0x0254), Ipv6Addr::new(0xfd20, 0x00ce, 0, 0, 0, 0, 0, 0x0254)];
 /// Alibaba Cloud's metadata service, inside the shared address space.
 const METADATA_V4: Ipv4Addr = Ipv4Addr::new(100, 100, 100, 200);
+
+/// Returns the IPv4 address that an IPv6 address leads to: behind NAT64's well-known prefix (RFC 6052, section 2.1), or in
+/// an IPv4-compatible one (RFC 4291, section 2.5.5.1).
+fn embedded(ip: IpAddr) -> Option<Ipv4Addr> {
+    let IpAddr::V6(ip) = ip else { return None };
+    let is_embedding = matches!(ip.segments(), [0x64, 0xff9b, 0, 0, 0, 0, _, _] | [0, 0, 0, 0, 0, 0, _, _]);
+    let [.., a, b, c, d] = ip.octets();
+    is_embedding.then(|| Ipv4Addr::new(a, b, c, d))
+}
 
 fn never_a_host(ip: IpAddr) -> bool {
     match ip {
@@ -215,7 +236,9 @@ fn never_a_host(ip: IpAddr) -> bool {
                 || ip.octets()[0] == 0
                 || ip == METADATA_V4
         }
-        IpAddr::V6(ip) => ip.is_unicast_link_local() || ip.is_unspecified() || ip.is_multicast() || ip == METADATA_V6,
+        IpAddr::V6(ip) => {
+            ip.is_unicast_link_local() || ip.is_unspecified() || ip.is_multicast() || METADATA_V6.contains(&ip)
+        }
     }
 }
 
@@ -268,7 +291,11 @@ mod tests {
             ("https://169.254.169.254", EndpointError::ForbiddenAddress),
             ("https://[fe80::1]", EndpointError::ForbiddenAddress),
             ("https://[fd00:ec2::254]", EndpointError::ForbiddenAddress),
+            ("https://[fd20:ce::254]", EndpointError::ForbiddenAddress),
+            ("https://[64:ff9b::169.254.169.254]", EndpointError::ForbiddenAddress),
             ("https://0.0.0.0", EndpointError::ForbiddenAddress),
+            ("https://[fd12::1]", EndpointError::Ipv6OverTls),
+            ("https://[::1]:8443", EndpointError::Ipv6OverTls),
             ("https://[::ffff:169.254.169.254]", EndpointError::ForbiddenAddress),
         ];
         for (text, why) in cases {
@@ -306,11 +333,19 @@ mod tests {
         for ip in ["127.0.0.1", "::1", "169.254.169.254", "fe80::1", "0.0.0.0", "::ffff:127.0.0.1", "100.100.100.200"] {
             assert!(remote.check(ip.parse().unwrap()).is_err(), "{ip}");
         }
+        for ip in ["fd20:ce::254", "64:ff9b::a9fe:a9fe", "64:ff9b::7f00:1", "::169.254.169.254", "::127.0.0.1", "::2"] {
+            assert!(remote.check(ip.parse().unwrap()).is_err(), "{ip}");
+        }
+        for ip in ["64:ff9b::cb00:7107", "64:ff9b::10.1.2.3", "fd20:ce::255"] {
+            assert!(remote.check(ip.parse().unwrap()).is_ok(), "{ip}");
+        }
         for ip in ["10.1.2.3", "192.168.0.9", "203.0.113.7", "fd12::1", "2001:db8::1"] {
             assert!(remote.check(ip.parse().unwrap()).is_ok(), "{ip}");
         }
         let local = AddressPolicy::for_host(Some("localhost"));
         assert!(local.check("127.0.0.1".parse().unwrap()).is_ok());
-        assert!(local.check("10.0.0.1".parse().unwrap()).is_err());
+        for ip in ["10.0.0.1", "64:ff9b::7f00:1"] {
+            assert!(local.check(ip.parse().unwrap()).is_err(), "{ip}");
+        }
     }
 }

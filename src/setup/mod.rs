@@ -31,7 +31,7 @@ use serde_json::Value;
 
 pub(crate) use diff::diff;
 pub(crate) use place::place;
-pub(crate) use pool::{Key, Model, Pool, pool_url};
+pub(crate) use pool::{Key, Model, Pool, model_name, pool_url};
 pub(crate) use probe::{Answer, Credential, Finding, Outcome, Probe, judge};
 
 /// A client that is known here.

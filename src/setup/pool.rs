@@ -5,10 +5,13 @@ use url::Url;
 
 use crate::domain::catalogue::{Catalogue, Entry};
 use crate::domain::endpoint::is_loopback_name;
-use crate::domain::model::Provider;
+use crate::domain::model::{ModelName, Provider};
 
 /// What clients of an open pool give as their key: most insist on one, and any will do.
 pub(super) const ANY: &str = "any";
+
+/// A name for people that is longer is cut, in characters.
+const DISPLAY_CHARS_MAX: usize = 100;
 
 /// How a client's key gets in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -73,6 +76,25 @@ pub(crate) fn pool_url(text: &str) -> Result<String, String> {
     Ok(root.strip_suffix("/v1").unwrap_or(root).trim_end_matches('/').to_owned())
 }
 
+/// Reads the name of a model, which is printed in lines for a shell, too: whoever gave it must not get more in there.
+///
+/// # Errors
+/// Says that it is none.
+pub(crate) fn model_name(text: &str) -> Result<String, String> {
+    let is_plain = |char: char| char.is_ascii_alphanumeric() || "-._[]/:".contains(char);
+    match ModelName::parse(text) {
+        Some(name) if text.chars().all(is_plain) => Ok(name.to_string()),
+        _ => Err("that is no name of a model".to_owned()),
+    }
+}
+
+/// Returns a name for people without what a terminal takes for a command, or that turns the direction of writing.
+fn display_name(text: &str) -> String {
+    let is_shown =
+        |char: &char| !char.is_control() && !matches!(*char, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    text.chars().filter(is_shown).take(DISPLAY_CHARS_MAX).collect::<String>().trim().to_owned()
+}
+
 impl Model {
     /// Describes a model of the catalogue.
     pub(crate) fn of(entry: &Entry) -> Self {
@@ -86,19 +108,24 @@ impl Model {
         }
     }
 
-    /// Describes a model that a pool lists, with what the catalogue knows of it; `None` for one of neither vendor.
+    /// Describes a model that a pool lists, with what the catalogue knows of it; `None` for one of neither vendor,
+    /// and for what is no name.
     pub(crate) fn listed(
         catalogue: &Catalogue,
         id: &str,
         display_name: Option<&str>,
         limits: (Option<u32>, Option<u32>),
     ) -> Option<Self> {
+        let id = &model_name(id).ok()?;
         let known = catalogue.entries().find(|entry| entry.name.as_str() == id).map(Self::of);
         let mut model = match known {
             Some(model) => model,
             None => Self {
-                name: id.to_owned(),
-                display_name: display_name.unwrap_or(id).to_owned(),
+                name: id.clone(),
+                display_name: display_name
+                    .map(self::display_name)
+                    .filter(|name| !name.is_empty())
+                    .unwrap_or(id.clone()),
                 provider: Provider::of_name(id)?,
                 context_tokens: CONTEXT_UNKNOWN,
                 output_tokens: OUTPUT_UNKNOWN,
@@ -249,5 +276,20 @@ mod tests {
         );
         assert_eq!(listed("gpt-5.5-2026-04-23").map(|model| model.name).as_deref(), Some("gpt-5.5"));
         assert_eq!(listed("gitlab-duo"), None);
+    }
+
+    #[test]
+    fn what_a_pool_lists_brings_nothing_into_a_shell_or_a_terminal() {
+        let catalogue = Catalogue::builtin().expect("the catalogue");
+        let listed = |id: &str, name: &str| Model::listed(&catalogue, id, Some(name), (None, None));
+        for id in
+            ["claude-x-$(id)", "gpt-5`id`", "claude-x;id", "claude-x id", "claude-x\nid", "gpt-5'", "gpt-\u{1b}[2J"]
+        {
+            assert_eq!(listed(id, "A model"), None, "{id}");
+        }
+        let named = |name: &str| listed("claude-new-9", name).expect("a model").display_name;
+        assert_eq!(named("Claude\u{1b}[2J\r\nNew\u{202e} 9"), "Claude[2JNew 9");
+        assert_eq!(named("\u{7}\n"), "claude-new-9");
+        assert_eq!(named(&"x".repeat(10_000)).len(), DISPLAY_CHARS_MAX);
     }
 }

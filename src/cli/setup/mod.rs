@@ -18,8 +18,7 @@ use crate::cli::output;
 use crate::cli::setup::file::SettingsFile;
 use crate::cli::setup::find::Found;
 use crate::config::Config;
-use crate::domain::model::ModelName;
-use crate::setup::{self, Client, Finding, pool_url};
+use crate::setup::{self, Client, Finding, model_name, pool_url};
 
 /// Tells a client to use the pool. Without `--write` and `--check` it prints what to set where.
 #[derive(Debug, Args)]
@@ -47,14 +46,6 @@ pub(super) struct Setup {
     file: Option<PathBuf>,
     #[command(flatten)]
     json: output::Json,
-}
-
-fn model_name(text: &str) -> Result<String, String> {
-    let is_plain = |char: char| char.is_ascii_alphanumeric() || "-._[]/:".contains(char);
-    match ModelName::parse(text) {
-        Some(name) if text.chars().all(is_plain) => Ok(name.to_string()),
-        _ => Err("that is no name of a model".to_owned()),
-    }
 }
 
 fn variable_name(text: &str) -> Result<String, String> {

@@ -5,10 +5,11 @@
 use std::io;
 use std::sync::Arc;
 
-use actix_tls::connect::Connection;
 use actix_tls::connect::rustls_0_23::TlsConnector;
+use actix_tls::connect::{Connection, Host};
 use actix_web::dev::Service as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 use crate::domain::route::Proxy;
 use crate::gitlab::upstream::AGENT;
@@ -84,12 +85,8 @@ pub(super) async fn open(
         TunnelError::Unreachable { proxy: proxy.to_string(), source }
     };
     let stream = dial(&proxy.host, proxy.port).await.map_err(unreachable)?;
-    let mut line = if proxy.tls {
-        let connection = TlsConnector::service(Arc::clone(tls)).call(Connection::new(proxy.host.clone(), stream)).await;
-        Line::Tls(Box::new(connection.map_err(unreachable)?.into_parts().0))
-    } else {
-        Line::Plain(stream)
-    };
+    let mut line =
+        if proxy.tls { secured(tls, &proxy.host, stream).await.map_err(unreachable)? } else { Line::Plain(stream) };
     line.write_all(request(proxy, host, port).as_bytes()).await.map_err(unreachable)?;
     line.flush().await.map_err(unreachable)?;
     match status(&mut line).await.map_err(unreachable)? {
@@ -101,6 +98,23 @@ pub(super) async fn open(
         Some(status) => Err(TunnelError::Refused { proxy: proxy.to_string(), status }),
         None => Err(TunnelError::NotHttp(proxy.to_string())),
     }
+}
+
+/// What a certificate must name: a name or an address without brackets. As a text, an IPv6 address would be taken apart at
+/// its first colon.
+struct Named(String);
+
+impl Host for Named {
+    fn hostname(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Begins TLS with `host`, a name or an address without brackets.
+pub(super) async fn secured(tls: &Arc<rustls::ClientConfig>, host: &str, stream: TcpStream) -> io::Result<Line> {
+    let named = Connection::new(Named(host.to_owned()), stream);
+    let connection = TlsConnector::service(Arc::clone(tls)).call(named).await?;
+    Ok(Line::Tls(Box::new(connection.into_parts().0)))
 }
 
 fn request(proxy: &Proxy, host: &str, port: u16) -> String {

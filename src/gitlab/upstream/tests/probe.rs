@@ -23,10 +23,10 @@ fn going(change: impl FnOnce(&mut Route)) -> Upstream {
     Upstream::new(&UpstreamSettings::new(&route))
 }
 
-/// Starts a server whose certificate signs itself; returns its port and the certificate.
-async fn tls_server() -> (u16, Authority) {
+/// Starts a server that is called `name`, and whose certificate signs itself; returns its port and the certificate.
+async fn tls_server(name: &str) -> (u16, Authority) {
     let key = rcgen::KeyPair::generate().unwrap();
-    let mut params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    let mut params = rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap();
     params.distinguished_name.push(rcgen::DnType::CommonName, "gitlab.corp");
     let certificate = params.self_signed(&key).unwrap().der().clone();
     let builder = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()));
@@ -68,7 +68,7 @@ async fn a_way_that_leads_to_an_answer_is_told_with_its_steps() {
 
 #[actix::test]
 async fn the_certificate_is_seen_whether_or_not_it_is_trusted() {
-    let (port, authority) = tls_server().await;
+    let (port, authority) = tls_server("localhost").await;
     let url = uri(&format!("https://localhost:{port}/"));
     let probe = in_time(upstream().probe(&url)).await;
     assert!(matches!(probe.error, Some(SendError::Tls(TlsFault::Untrusted, _))), "{probe:?}");
@@ -82,7 +82,7 @@ async fn the_certificate_is_seen_whether_or_not_it_is_trusted() {
 
 #[actix::test]
 async fn a_way_through_a_proxy_names_it_and_looks_no_name_up() {
-    let (server, (port, authority)) = (RawServer::start().await, tls_server().await);
+    let (server, (port, authority)) = (RawServer::start().await, tls_server("localhost").await);
     let proxy = Proxy::parse(&format!("http://me:hidden@127.0.0.1:{}", server.port())).unwrap();
     let client = going(|route| {
         route.detour = Some(Detour { proxy, except: Exceptions::default(), even_loopback: true });
@@ -96,6 +96,17 @@ async fn a_way_through_a_proxy_names_it_and_looks_no_name_up() {
     assert!(probe.addresses.is_empty() && probe.connected.is_none());
     let shown = format!("{probe:?}");
     assert!(shown.contains("http://***@127.0.0.1") && !shown.contains("hidden"), "{shown}");
+}
+
+#[actix::test]
+async fn a_proxy_with_an_ipv6_address_is_known_by_all_of_it() {
+    let (port, authority) = tls_server("fd12::1").await;
+    let tls = Arc::new(trust::client_config(&[authority]));
+    for (host, is_it) in [("fd12::2", false), ("fd12", false), ("fd12::1", true)] {
+        let stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        let secured = in_time(tunnel::secured(&tls, host, stream)).await;
+        assert_eq!(secured.is_ok(), is_it, "{host}: {:?}", secured.err());
+    }
 }
 
 #[actix::test]
