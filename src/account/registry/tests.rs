@@ -7,9 +7,11 @@ use crate::account::login::Given;
 use crate::account::minting::Mint;
 use crate::domain::endpoint::InstanceUrl;
 use crate::domain::id::Generation;
+use crate::domain::oauth::{OAuthApp, OAuthPair};
 use crate::domain::secret::Secret;
 use crate::domain::time::{SystemClock, Timestamp};
 use crate::gitlab::direct_access::{Endpoint, Minted};
+use crate::gitlab::error::{Call, not_the_api};
 use crate::gitlab::upstream::tests::upstreams;
 use crate::store::{Credential, MemoryStore, PutAccount};
 
@@ -148,6 +150,46 @@ async fn a_login_that_a_removal_overtakes_does_not_bring_the_account_back() {
     });
     assert!(remove(&registry, &record.id).await);
     assert!(store.send(Load).await.unwrap().unwrap().accounts.records.is_empty());
+}
+
+fn oauth(refresh_token: &str, obtained_at: Timestamp) -> (Credential, OAuthPair) {
+    let pair = OAuthPair {
+        access_token: Secret::new("a".to_owned()),
+        refresh_token: Some(Secret::new(refresh_token.to_owned())),
+        expires_at: obtained_at + Duration::from_hours(2),
+        obtained_at,
+        scopes: vec!["api".to_owned()],
+    };
+    let app = OAuthApp { client_id: "app".to_owned(), client_secret: None, redirect_uri: None };
+    (Credential::OAuth { app, pair: pair.clone() }, pair)
+}
+
+#[actix::test]
+async fn what_was_imported_replaces_the_pair_that_it_was_exchanged_for_and_no_other_login() {
+    let now = SystemClock.now();
+    let (present, spent) = oauth("one", now);
+    let (_, other) = oauth("other", now);
+    let record = AccountRecord { credential: present, ..record(1) };
+    let (registry, _, store) = registry_and_store_of(std::slice::from_ref(&record)).await;
+    let account = registry.send(Find(record.id.clone())).await.unwrap().unwrap();
+    let next = oauth("two", now + Duration::from_secs(1)).0;
+    let stored = async || store.send(Load).await.unwrap().unwrap().accounts.records.remove(0).credential;
+    for (imported, taken) in [(other.mark(), false), (spent.mark(), true), (spent.mark(), false)] {
+        let before = stored().await;
+        let done = account.send(Relogin {
+            credential: next.clone(),
+            username: "ada".to_owned(),
+            given: Given::default(),
+            mint: Err(not_the_api(Call::Mint)),
+            imported,
+            login: None,
+        });
+        match done.await.unwrap() {
+            Ok(()) => assert!(taken && stored().await == next),
+            Err(LoginError::Known(id)) => assert!(!taken && id == record.id && stored().await == before),
+            Err(error) => panic!("{error}"),
+        }
+    }
 }
 
 /// Counts how often it is told that something changed.
